@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * blktap/plugin.h: the whole contract between the engine and a plugin.
+ *
+ * A plugin is a module that exports one symbol, a const struct blk_plugin made
+ * with BLK_PLUGIN(name).  A layer is one instance of it in the chain of one
+ * disk.  Requests enter at the head of the chain, go down layer by layer, end
+ * in the tail, and come up again.
+ *
+ * Threads: every function of a plugin and every blk_ function runs on the data
+ * loop of its disk; only blk_work.work runs elsewhere.  Nothing here blocks.
+ * No function of a plugin is ever called from inside a blk_ call, and done()
+ * never before submit() has returned.
+ *
+ * Units: sizes, lengths and offsets are bytes; times are nanoseconds; errors
+ * are 0 or -errno.
+ *
+ * The binary interface belongs to one version of blktapd: BLK_ABI must match
+ * exactly.
+ */
+#ifndef BLKTAP_PLUGIN_H
+#define BLKTAP_PLUGIN_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BLK_ABI 1
+
+/* What a request asks for.  BLK_ZERO: the range reads back as zeroes. */
+enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZERO, BLK_OPS };
+#define BLK_BIT(op) (1u << (op))
+#define BLK_ALL_OPS (BLK_BIT(BLK_OPS) - 1)
+
+/* BLK_FUA: durable when it ends.  BLK_UNMAP: a ZERO may free the space. */
+enum blk_flag { BLK_FUA = 1, BLK_UNMAP = 2 };
+
+struct blk_layer; /* one plugin in the chain of one disk; the engine's */
+struct blk_out;   /* where command() and stats() write; the engine's */
+struct blk_file;  /* an open file or block device; the host's */
+
+/* A borrowed slice of a scatter list: skip bytes of v[0] are not ours.  It is
+ * never copied and is valid until the request ends. */
+struct blk_sg {
+    struct iovec *v;
+    uint32_t n, skip;
+};
+
+/* In done(), every field but error is as this layer sent the request down. */
+struct blk_req {
+    uint8_t op, flags;
+    bool mine; /* came from this layer's blk_split() or blk_new() */
+    int error; /* in done(): what the layers below say */
+    uint32_t len;
+    uint64_t off;
+    struct blk_sg sg;       /* READ and WRITE only; exactly len bytes */
+    void *scratch;          /* req_size bytes, zeroed, this layer's alone */
+    struct blk_req *parent; /* of a blk_split() */
+};
+
+/* Offered by the layer below; a layer edits them into what it offers. */
+struct blk_limits {
+    uint64_t size;          /* bytes, a multiple of align */
+    uint32_t ops;           /* BLK_BITs that will be accepted */
+    uint32_t align;         /* of offset and length; power of two, >= 512 */
+    uint32_t block;         /* physical block of the medium; >= align */
+    uint32_t max_len;       /* longest READ or WRITE; a multiple of align */
+    uint32_t max_segs;      /* most entries of a scatter list */
+    uint32_t mem_align;     /* of each iovec's base; power of two */
+    uint32_t discard_align; /* granularity of DISCARD; 0: as block */
+    uint64_t max_discard;   /* longest DISCARD or ZERO */
+    bool readonly;          /* WRITE, DISCARD and ZERO are refused */
+    bool volatile_cache;    /* a completed WRITE may be lost until FLUSH */
+    bool fua;               /* BLK_FUA is honoured; else the engine emulates */
+};
+
+/* ---- options and counters: declared once, used by check, start, show, man */
+
+enum blk_type {
+    BLK_STRING, /* char *: never NULL once set; owned by the engine */
+    BLK_PATH,   /* char *: an absolute path */
+    BLK_BOOL,   /* bool */
+    BLK_UINT,   /* uint64_t */
+    BLK_SIZE,   /* uint64_t bytes; "4k", "10G" */
+    BLK_TIME,   /* uint64_t ns; "5ms", "2s" */
+    BLK_RATIO,  /* double, 0 to 1 */
+    BLK_CHOICE  /* uint64_t: the index in choices[] */
+};
+
+/* One option of a plugin.  An array ends with an entry without a name. */
+struct blk_option {
+    const char *name; /* as in blktapd.conf, "like-this" */
+    enum blk_type type;
+    size_t at;            /* offsetof() in the plugin's self */
+    const char *fallback; /* as text; NULL: zero, or none */
+    bool required;
+    uint64_t min, max;          /* of UINT, SIZE, TIME; both 0: any */
+    const char *const *choices; /* of CHOICE; NULL-terminated */
+    const char *help;           /* one line, without a full stop */
+};
+
+/* One counter: a uint64_t in self.  An array ends without a name. */
+struct blk_counter {
+    const char *name;
+    size_t at;
+    const char *unit; /* "requests", "bytes", "ns" */
+    const char *help;
+};
+
+/* ---- the plugin: its life cycle ------------------------------------------
+ *
+ *  1. The engine fills self from the options; check() may refuse (with no
+ *     side effect: it is also what `blktapd -t` runs).
+ *  2. start(): bottom up.  Asynchronous: ends in exactly one blk_ready().
+ *     If it fails nothing else but free of self follows: undo what was done.
+ *     old is the instance that this one replaces (paused), or NULL: take over
+ *     from blk_self(old) what you like; if start succeeds, old is stopped.
+ *  3. limits(): bottom up, after start and whenever limits changed.
+ *  4. submit()/done()/kick(): while the disk works.
+ *  5. drain(): top down, hold nothing back from now on.
+ *  6. pause(): top down, once no guest request is left in the chain; end your
+ *     own requests, then blk_ready().
+ *  7. resume() (bottom up; blk_ready()), or stop() (top down; blk_ready()):
+ *     free what start made.
+ *
+ * Every member may be left out (NULL) unless it says "required".
+ */
+struct blk_plugin {
+    uint32_t abi;       /* required: BLK_ABI */
+    uint32_t self_size; /* bytes of a layer's own state, zeroed */
+    uint32_t req_size;  /* bytes of scratch per request */
+    uint32_t own;       /* most requests of its own (split, new) at a time */
+    uint32_t ops;       /* required: any op not named here is refused */
+    bool tail;          /* ends every request: must be last in a chain */
+    bool transparent;   /* changes neither data nor addresses */
+    const char *name;   /* required; as the module is called */
+    const char *help;   /* required: one line, without a full stop */
+    const struct blk_option *options;
+    const struct blk_counter *counters;
+
+    /* 0, or -errno and a sentence in why. */
+    int (*check)(const void *self, char *why, size_t why_size);
+
+    void (*start)(struct blk_layer *, struct blk_layer *old);
+    void (*pause)(struct blk_layer *);
+    void (*resume)(struct blk_layer *);
+    void (*stop)(struct blk_layer *);
+
+    /* A layer that is handed a request ends its turn, now or later, in exactly
+     * one blk_down(), blk_end() or blk_wait().  submit NULL: straight down;
+     * done NULL: straight up. */
+    void (*submit)(struct blk_layer *, struct blk_req *);
+    void (*done)(struct blk_layer *, struct blk_req *);
+
+    void (*drain)(struct blk_layer *);
+    void (*kick)(struct blk_layer *); /* a batch is over */
+    void (*limits)(struct blk_layer *, struct blk_limits *);
+    void (*stats)(struct blk_layer *, struct blk_out *);
+    /* 0 or -errno; what it has to say, also why not, goes to out. */
+    int (*command)(struct blk_layer *, int argc, char **argv, struct blk_out *);
+    const char *commands; /* one line of usage per command, for help */
+};
+
+/* ---- requests ------------------------------------------------------------ */
+
+void blk_down(struct blk_layer *, struct blk_req *); /* edited: remapped */
+void blk_end(struct blk_layer *, struct blk_req *, int error);
+/* submit() is called again when own requests or scratch came free. */
+void blk_wait(struct blk_layer *, struct blk_req *);
+/* A child over [at, at+len) of r; NULL when the pool is empty.  r goes up when
+ * blk_end(r) was called and every child ended; the first error counts. */
+struct blk_req *blk_split(struct blk_layer *, struct blk_req *r, uint32_t at,
+                          uint32_t len);
+/* A request of the layer's own; comes back in done() with mine set; ends with
+ * blk_end().  NULL when the pool is empty. */
+struct blk_req *blk_new(struct blk_layer *, int op, uint64_t off, uint32_t len,
+                        struct blk_sg);
+
+/* Bytes between a scatter list and memory; return what was copied. */
+size_t blk_sg_read(const struct blk_sg *, uint32_t at, void *to, size_t n);
+size_t blk_sg_write(const struct blk_sg *, uint32_t at, const void *from,
+                    size_t n);
+size_t blk_sg_zero(const struct blk_sg *, uint32_t at, size_t n);
+
+/* ---- the layer ----------------------------------------------------------- */
+
+void *blk_self(struct blk_layer *);
+const char *blk_name(struct blk_layer *); /* "disk/layer" */
+const char *blk_disk_name(struct blk_layer *);
+/* What the layer below offers (for a tail: defaults). */
+const struct blk_limits *blk_below(struct blk_layer *);
+bool blk_readonly(struct blk_layer *);         /* the vbd is read-only */
+void blk_ready(struct blk_layer *, int error); /* start, pause, ... is over */
+void blk_relimit(struct blk_layer *);          /* limits() has changed */
+/* The sentence for a person that goes with the next blk_ready(error). */
+void blk_why(struct blk_layer *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The disk can't go on: it is quarantined, with this sentence. */
+void blk_fatal(struct blk_layer *, int error, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* syslog(3) levels; a line is prefixed with "disk/layer: " and rate-limited. */
+enum blk_level { BLK_ERR = 3, BLK_WARN = 4, BLK_INFO = 6, BLK_DEBUG = 7 };
+void blk_log(struct blk_layer *, enum blk_level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* A line of trace: like BLK_INFO, but not rate-limited. */
+void blk_trace(struct blk_layer *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+void blk_put_u64(struct blk_out *, const char *name, uint64_t);
+void blk_put_str(struct blk_out *, const char *name, const char *);
+void blk_printf(struct blk_out *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- services of the host: all through the door, so that the simulator sees
+ * them.  Each struct is the caller's until its callback was called; data is
+ * the caller's word.  Callbacks come from the loop, never from inside the
+ * call that started them.  Fields named private_ are the host's. ------------
+ */
+
+uint64_t blk_now(struct blk_layer *);    /* monotonic, ns */
+uint64_t blk_random(struct blk_layer *); /* from the seed, in simulation */
+
+struct blk_timer {
+    void (*fire)(struct blk_timer *);
+    void *data;
+    uint64_t private_[8];
+};
+void blk_timer_start(struct blk_layer *, struct blk_timer *, uint64_t after_ns);
+void blk_timer_stop(struct blk_layer *, struct blk_timer *);
+
+enum blk_file_flag {
+    BLK_FILE_RDONLY = 1, /* opened O_RDONLY */
+    BLK_FILE_DIRECT = 2, /* O_DIRECT where possible; info.direct tells */
+    BLK_FILE_CREATE = 4, /* may create it */
+    BLK_FILE_LOCK = 8,   /* OFD lock: exclusive, shared with RDONLY */
+    BLK_FILE_TRUNC = 16,
+    BLK_FILE_APPEND = 32,
+    BLK_FILE_EXCL = 64 /* with CREATE: must not exist */
+};
+
+struct blk_file_info {
+    uint64_t size;          /* bytes */
+    uint32_t block;         /* logical block: alignment for O_DIRECT */
+    uint32_t physical;      /* physical block */
+    uint32_t mem_align;     /* of buffers, for O_DIRECT */
+    uint32_t discard_align; /* granularity of PUNCH; 0: can't */
+    bool device;            /* a block device */
+    bool direct;            /* O_DIRECT is in force */
+};
+
+struct blk_open { /* open, stat */
+    const char *path;
+    uint32_t flags; /* enum blk_file_flag */
+    mode_t mode;    /* with CREATE */
+    void (*done)(struct blk_open *);
+    void *data;
+    int status; /* 0 or -errno; then why says it in a sentence */
+    char why[240];
+    struct blk_file *file;
+    struct blk_file_info info;
+    uint64_t private_[8];
+};
+void blk_file_open(struct blk_layer *, struct blk_open *);
+void blk_file_stat(struct blk_layer *, struct blk_open *); /* file is set */
+void blk_file_close(struct blk_layer *, struct blk_file *);
+
+enum blk_io_op {
+    BLK_IO_READ,
+    BLK_IO_WRITE,
+    BLK_IO_SYNC,    /* fdatasync: what was written is durable */
+    BLK_IO_PUNCH,   /* deallocate; reads back as zeroes on a file */
+    BLK_IO_ZERO,    /* write zeroes; keeps the space */
+    BLK_IO_TRUNCATE /* set the size to off */
+};
+
+/* I/O on a file.  A short read past the end, or a short write, is an error of
+ * the caller's to handle: status is the count of bytes, or -errno.  Writes are
+ * durable after a later BLK_IO_SYNC.  All that was started in one round of the
+ * loop goes to the kernel in one call. */
+struct blk_io {
+    enum blk_io_op op;
+    bool fua; /* of a WRITE: durable when done (RWF_DSYNC) */
+    struct blk_file *file;
+    uint64_t off, len; /* len: sum of iov for READ and WRITE */
+    const struct iovec *iov;
+    uint32_t n;
+    void (*done)(struct blk_io *);
+    void *data;
+    int64_t status;
+    uint64_t private_[8];
+};
+void blk_io_start(struct blk_layer *, struct blk_io *);
+
+struct blk_work {
+    void (*work)(struct blk_work *); /* on a worker thread: may block */
+    void (*done)(struct blk_work *);
+    void *data;
+    uint64_t private_[4];
+};
+void blk_work_start(struct blk_layer *, struct blk_work *);
+
+/* events: POLLIN, POLLOUT of poll(2). */
+struct blk_watch {
+    int fd;
+    short events;
+    void (*ready)(struct blk_watch *, short events);
+    void *data;
+    uint64_t private_[8];
+};
+void blk_watch_start(struct blk_layer *, struct blk_watch *);
+void blk_watch_stop(struct blk_layer *, struct blk_watch *);
+
+/* The one symbol of a module; with BLK_STATIC, one of many in a program. */
+#ifdef BLK_STATIC
+#define BLK_PLUGIN(name)                              \
+    extern const struct blk_plugin blk_plugin_##name; \
+    const struct blk_plugin blk_plugin_##name
+#else
+#define BLK_PLUGIN(name)                       \
+    extern const struct blk_plugin blk_plugin; \
+    __attribute__((visibility("default"))) const struct blk_plugin blk_plugin
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * config.h: /etc/blktapd.conf and /etc/blktapd.d/ as an immutable tree, and
+ * the difference of two trees.
+ *
+ * A tree is made whole or not at all; it is reference-counted and read by any
+ * thread.  Every message has the form
+ *     FILE:LINE: KEY: expected THIS, found THAT
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "chain/chain.h"
+
+enum conf_mode { CONF_INTERCEPT, CONF_INTERPOSE, CONF_PASSTHROUGH };
+
+struct conf_disk {
+    const char *name;      /* unique; [A-Za-z0-9._-], 1 to 63 */
+    const char *vm, *vdev; /* both or none; vdev as "xvda" */
+    uint32_t devid;        /* of vdev */
+    enum conf_mode mode;
+    bool readonly;         /* whatever the toolstack says */
+    bool discard, barrier; /* offered to the guest */
+    unsigned queues;       /* most; 1 to 16, default 4 */
+    unsigned ring_order;   /* most; 0 to 4, default 4 */
+    unsigned indirect;     /* segments; 0 (off), or 12 to 256, default 256 */
+    uint64_t buffers;      /* bytes; 1M to 1G, default 16M */
+    struct chain_spec chain;
+    const char *file;
+    int line;
+};
+
+struct conf {
+    unsigned refs;
+    const char *control;      /* socket path */
+    const char *user;         /* to become, when started as root; or NULL */
+    unsigned loops;           /* data loops; default 1 */
+    unsigned workers;         /* per loop; 0: one per core */
+    int log_level;            /* enum blk_level */
+    const char *const *kinds; /* back-end kinds to serve; NULL-ended */
+    struct conf_disk *disk;
+    unsigned disks;
+    void *memory;
+};
+
+/* Reads path, then every *.conf of dir in the order of names (dir may be NULL
+ * or absent).  NULL on error, with a line per error (at most 20) in errors,
+ * each ending in a newline. */
+struct conf *conf_load(const char *path, const char *dir, char *errors,
+                       size_t n);
+struct conf *conf_ref(struct conf *);
+void conf_unref(struct conf *);
+/* The disk for a vbd: by name (params with any "aio:" prefix stripped), else
+ * by vm and devid; NULL: none. */
+const struct conf_disk *conf_match(const struct conf *, const char *params,
+                                   const char *vm, uint32_t devid);
+const struct conf_disk *conf_disk(const struct conf *, const char *name);
+/* The text that would make the same tree again. */
+void conf_print(const struct conf *, FILE *);
+
+enum conf_change { CONF_SAME, CONF_ADDED, CONF_REMOVED, CONF_CHANGED };
+bool conf_disk_equal(const struct conf_disk *, const struct conf_disk *);
+/* cb per disk of either tree; what it would do, for -t and SIGHUP. */
+void conf_diff(const struct conf *from, const struct conf *to,
+               void (*cb)(void *, enum conf_change, const struct conf_disk *old,
+                          const struct conf_disk *new_),
+               void *ctx);
+/* A sentence when `to` changes what only a restart can (loops, user, control
+ * socket); NULL: nothing. */
+const char *conf_needs_restart(const struct conf *from, const struct conf *to);
+
+/* "xvda", "sda1", "hdc", "d0p1" or a number -> devid; 0 or -EINVAL. */
+int devid_parse(const char *, uint32_t *);
+
+#endif

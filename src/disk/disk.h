@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * disk.h: a disk: a chain, and at most one front-end connected to it.
+ *
+ * A disk has two halves.  This header is the half on the control loop; the
+ * other half (channel, head, chain) lives on a data loop and is reached by
+ * mail.  Steps that take time end in one callback on the control loop.  Steps
+ * are asked for in any order and at any time: each callback comes once, in the
+ * order of the calls.
+ */
+#ifndef DISK_DISK_H
+#define DISK_DISK_H
+
+#include <json-c/json.h>
+
+#include "chain/chain.h"
+#include "channel/chan.h"
+#include "config/config.h"
+#include "host/host.h"
+
+struct disks; /* all disks, and the data loops they live on */
+struct disk;
+
+/* status: 0 or -errno; why: one sentence when not 0. */
+typedef void disk_fn(void *ctx, struct disk *, int status, const char *why);
+
+/* What the owner (a vbd, a local connection) is told unasked. */
+struct disk_owner {
+    /* The medium's size changed. */
+    void (*resized)(void *ctx, struct disk *);
+    /* The disk stopped by itself: quarantined, with the reason. */
+    void (*failed)(void *ctx, struct disk *, const char *why);
+    /* The config's part for this disk changed in a way that needs the
+     * front-end to connect again. */
+    void (*reconnect)(void *ctx, struct disk *);
+};
+
+/* Who is at the other end, for `list` and messages. */
+struct disk_front {
+    const char *kind; /* "xen", "local" */
+    const char *vm;   /* name of the guest, or of the local process */
+    const char *vdev;
+    uint32_t domid;
+    char path[128]; /* back-end directory, or "" */
+};
+
+/* Opens the chain.  conf is ref'd.  readonly: the vbd's mode.  opened is
+ * called once; on failure the disk must still be closed.  -EBUSY (at once) when
+ * another front-end has the disk of that name, with why. */
+int disk_open(struct disk **, struct disks *, struct conf *,
+              const struct conf_disk *, bool readonly,
+              const struct disk_front *, const struct disk_owner *, void *ctx,
+              disk_fn *opened, char *why, size_t n);
+/* What to publish; valid after opened(0). */
+const struct blk_limits *disk_limits(const struct disk *);
+const struct conf_disk *disk_conf(const struct disk *);
+bool disk_readonly(const struct disk *);
+/* A front-end is there: map, bind, serve.  share: of a local one, else NULL;
+ * size, align, readonly, discard and the like are filled in by the disk. */
+void disk_connect(struct disk *, const struct chan_params *,
+                  const struct local_share *, disk_fn *connected);
+/* Stop taking requests, end those in flight, give the ring back. */
+void disk_disconnect(struct disk *, disk_fn *disconnected);
+/* Disconnect, stop the chain, forget.  The disk is gone when closed() is
+ * called (may be NULL). */
+void disk_close(struct disk *, disk_fn *closed);
+
+/* ---- all disks ----------------------------------------------------------- */
+
+struct disks_events {
+    void (*event)(void *ctx, const char *what, const char *disk,
+                  const char *detail);
+};
+
+int disks_new(struct disks **, struct loop *control, struct loop *const *data,
+              struct sweep *const *sweeps, unsigned loops,
+              const struct disks_events *, void *ctx);
+/* All closed. */
+void disks_free(struct disks *);
+/* Another tree: disks whose chain changed get it live (chain_replace), others
+ * are not touched; done when all is as the new tree says, or the sentence of
+ * the first that could not be changed (it keeps its old chain). */
+void disks_reload(struct disks *, struct conf *,
+                  void (*done)(void *ctx, int status, const char *why),
+                  void *ctx);
+/* An open disk by name; NULL: not open. */
+struct disk *disks_find(struct disks *, const char *name);
+void disks_each(struct disks *, void (*cb)(void *, struct disk *), void *ctx);
+unsigned disks_count(const struct disks *);
+
+/* What a person sees, made at once from what the control half knows. */
+struct json_object *disk_brief(const struct disk *);
+/* Everything, with statistics of channel and layers: asks the data loop. */
+void disk_show(struct disk *, void (*done)(void *ctx, struct json_object *),
+               void *ctx);
+void disk_pause(struct disk *, disk_fn *done, void *ctx);
+void disk_resume(struct disk *, disk_fn *done, void *ctx);
+/* A layer's command; out: its text. */
+void disk_command(struct disk *, const char *layer, int argc,
+                  const char *const *argv,
+                  void (*done)(void *ctx, int status, struct json_object *out),
+                  void *ctx);
+
+#endif
