@@ -168,6 +168,9 @@ struct blk_plugin {
     const char *commands; /* one line of usage per command, for help */
 };
 
+/* What modules find in the daemon stays visible under -fvisibility=hidden. */
+#pragma GCC visibility push(default)
+
 /* ---- requests ------------------------------------------------------------ */
 
 void blk_down(struct blk_layer *, struct blk_req *); /* edited: remapped */
@@ -317,6 +320,8 @@ struct blk_watch {
 };
 void blk_watch_start(struct blk_layer *, struct blk_watch *);
 void blk_watch_stop(struct blk_layer *, struct blk_watch *);
+
+#pragma GCC visibility pop
 
 /* The one symbol of a module; with BLK_STATIC, one of many in a program. */
 #ifdef BLK_STATIC
