@@ -184,6 +184,8 @@ struct local_share {
 };
 int local_share_make(struct local_share *, uint32_t pages, uint32_t queues);
 void local_share_close(struct local_share *);
+/* Another set of descriptors for the same share; 0 or -errno. */
+int local_share_dup(struct local_share *to, const struct local_share *from);
 /* Dups what it needs of the share. */
 int tap_local_open(struct tap **, struct loop *, const struct local_share *);
 
