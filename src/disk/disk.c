@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "disk/disk.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "disk/disk_private.h"
+
+static const char *const state_names[] = {
+    [DISK_OPENING] = "opening",     [DISK_WAITING] = "waiting",
+    [DISK_CONNECTED] = "connected", [DISK_FAILED] = "failed",
+    [DISK_CLOSING] = "closing",
+};
+
+/* ---- jobs ---------------------------------------------------------------- */
+
+/* Aborts when there is no memory for a control message: nothing could be said
+ * about any disk then, and a restart does no harm. */
+struct job *
+disk_job(struct disk *d, enum job_kind kind, void (*answer)(struct job *),
+         disk_fn *fn, void *ctx)
+{
+    struct job *j = calloc(1, sizeof *j);
+
+    if (!j) {
+        log_line(BLK_ERR, NULL, "out of memory for a control message");
+        abort();
+    }
+    j->disk = d;
+    j->kind = kind;
+    j->answer = answer;
+    j->fn = fn;
+    j->ctx = ctx;
+    return j;
+}
+
+void
+job_free(struct job *j)
+{
+    int i;
+
+    for (i = 0; i < j->argc; i++)
+        free(j->argv[i]);
+    free(j->argv);
+    free(j->layer);
+    if (j->is_local)
+        local_share_close(&j->share);
+    if (j->json)
+        json_object_put(j->json);
+    free(j);
+}
+
+static void
+job_tell(struct job *j)
+{
+    if (j->fn)
+        j->fn(j->ctx, j->disk, j->status, j->status ? j->why : NULL);
+}
+
+static void
+disk_say(struct disk *d, enum blk_level level, const char *what,
+         const char *detail)
+{
+    struct log_fields f = { .disk = d->name, .vm = d->vm };
+
+    log_line(level, &f, "%s: %s%s%s", d->name, what, detail[0] ? ": " : "",
+             detail);
+    disks_event(d->disks, what, d->name, detail);
+}
+
+/* ---- open ---------------------------------------------------------------- */
+
+static void
+disk_open_answer(struct job *j)
+{
+    struct disk *d = j->disk;
+
+    if (j->status) {
+        snprintf(d->reason, sizeof d->reason, "%s", j->why);
+        if (d->state != DISK_CLOSING)
+            d->state = DISK_FAILED;
+        disk_say(d, BLK_ERR, "can't be opened", j->why);
+    } else {
+        d->limits = j->limits;
+        if (d->state != DISK_CLOSING)
+            d->state = DISK_WAITING;
+        disk_say(d, BLK_INFO, "opened", "");
+    }
+    job_tell(j);
+    job_free(j);
+}
+
+static unsigned
+disks_idlest(const struct disks *ds)
+{
+    unsigned i, best = 0;
+
+    for (i = 1; i < ds->loops; i++) {
+        if (ds->load[i] < ds->load[best])
+            best = i;
+    }
+    return best;
+}
+
+static struct disk *
+disk_new(struct disks *ds, struct conf *conf, const struct conf_disk *cd,
+         const struct disk_front *front)
+{
+    struct disk *d = calloc(1, sizeof *d);
+    struct unit_place place;
+
+    if (!d)
+        return NULL;
+    d->disks = ds;
+    snprintf(d->name, sizeof d->name, "%s", cd->name);
+    d->conf = conf_ref(conf);
+    d->conf_disk = cd;
+    d->front = *front;
+    snprintf(d->vm, sizeof d->vm, "%s", front->vm ? front->vm : "");
+    snprintf(d->vdev, sizeof d->vdev, "%s", front->vdev ? front->vdev : "");
+    d->front.vm = d->vm;
+    d->front.vdev = d->vdev;
+    d->loop = disks_idlest(ds);
+    place.control = ds->control;
+    place.data = ds->data[d->loop];
+    place.sweep = ds->sweeps[d->loop];
+    d->unit = unit_new(d, d->name, &place);
+    if (!d->unit) {
+        conf_unref(d->conf);
+        free(d);
+        return NULL;
+    }
+    ds->load[d->loop]++;
+    d->next = ds->first;
+    ds->first = d;
+    ds->count++;
+    return d;
+}
+
+int
+disk_open(struct disk **out, struct disks *ds, struct conf *conf,
+          const struct conf_disk *cd, bool readonly,
+          const struct disk_front *front, const struct disk_owner *owner,
+          void *ctx, disk_fn *opened, char *why, size_t n)
+{
+    struct disk *old = disks_find(ds, cd->name), *d;
+    struct job *j;
+
+    if (old && old->state != DISK_CLOSING) {
+        snprintf(why, n, "disk %s: expected to be free, found in use by %s %s",
+                 cd->name, old->vm[0] ? old->vm : old->front.kind, old->vdev);
+        return -EBUSY;
+    }
+    d = disk_new(ds, conf, cd, front);
+    if (!d) {
+        snprintf(why, n, "disk %s: out of memory", cd->name);
+        return -ENOMEM;
+    }
+    d->owner = owner;
+    d->ctx = ctx;
+    d->readonly = readonly || cd->readonly;
+    unit_set_readonly(d->unit, d->readonly);
+    j = disk_job(d, JOB_OPEN, disk_open_answer, opened, ctx);
+    j->conf = cd;
+    if (old)
+        d->held = j; /* the image's lock is the old one's until it is gone */
+    else
+        unit_send(d->unit, j);
+    *out = d;
+    return 0;
+}
+
+/* ---- connect, disconnect ------------------------------------------------- */
+
+static void
+disk_connect_answer(struct job *j)
+{
+    struct disk *d = j->disk;
+
+    if (j->status) {
+        snprintf(d->reason, sizeof d->reason, "%s", j->why);
+        disk_say(d, BLK_ERR, "can't be connected", j->why);
+    } else if (d->state != DISK_CLOSING) {
+        d->state = DISK_CONNECTED;
+        d->reason[0] = '\0';
+        disk_say(d, BLK_INFO, "connected", "");
+    }
+    job_tell(j);
+    job_free(j);
+}
+
+void
+disk_connect(struct disk *d, const struct chan_params *p,
+             const struct local_share *share, disk_fn *connected)
+{
+    struct job *j =
+        disk_job(d, JOB_CONNECT, disk_connect_answer, connected, d->ctx);
+
+    j->params = *p;
+    if (share) {
+        /* The share's descriptors go with the job: the caller has its own. */
+        int rc = local_share_dup(&j->share, share);
+
+        if (rc) {
+            j->status = rc;
+            snprintf(j->why, sizeof j->why, "no file descriptor for the disk");
+            disk_connect_answer(j);
+            return;
+        }
+        j->is_local = true;
+    }
+    unit_send(d->unit, j);
+}
+
+static void
+disk_disconnect_answer(struct job *j)
+{
+    struct disk *d = j->disk;
+
+    if (d->state == DISK_CONNECTED || d->state == DISK_FAILED) {
+        d->state = DISK_WAITING;
+        disk_say(d, BLK_INFO, "disconnected", "");
+    }
+    job_tell(j);
+    job_free(j);
+}
+
+void
+disk_disconnect(struct disk *d, disk_fn *disconnected)
+{
+    unit_send(d->unit, disk_job(d, JOB_DISCONNECT, disk_disconnect_answer,
+                                disconnected, d->ctx));
+}
+
+/* ---- close --------------------------------------------------------------- */
+
+static void
+disk_unlink(struct disk *d)
+{
+    struct disks *ds = d->disks;
+    struct disk **p = &ds->first;
+
+    while (*p != d)
+        p = &(*p)->next;
+    *p = d->next;
+    ds->count--;
+    ds->load[d->loop]--;
+}
+
+static void
+disk_close_answer(struct job *j)
+{
+    struct disk *d = j->disk;
+    struct disks *ds = d->disks;
+
+    disk_say(d, BLK_INFO, "closed", "");
+    disk_unlink(d);
+    job_tell(j);
+    job_free(j);
+    unit_free(d->unit);
+    disks_name_free(ds, d->name);
+    conf_unref(d->conf);
+    if (d->conf_old)
+        conf_unref(d->conf_old);
+    free(d);
+}
+
+void
+disk_close(struct disk *d, disk_fn *closed)
+{
+    struct job *j = disk_job(d, JOB_CLOSE, disk_close_answer, closed, d->ctx);
+
+    d->state = DISK_CLOSING;
+    d->owner = NULL;
+    if (d->held) { /* it never opened */
+        d->held->status = -ECANCELED;
+        snprintf(d->held->why, sizeof d->held->why, "closed before it opened");
+        disk_open_answer(d->held);
+        d->held = NULL;
+    }
+    unit_send(d->unit, j);
+}
+
+/* ---- unasked ------------------------------------------------------------- */
+
+void
+disk_news(struct unit_news *n)
+{
+    struct disk *d = n->disk;
+
+    if (n->failed) {
+        snprintf(d->reason, sizeof d->reason, "%s", n->why);
+        if (d->state != DISK_CLOSING)
+            d->state = DISK_FAILED;
+        disk_say(d, BLK_ERR, "quarantined", n->why);
+        if (d->owner)
+            d->owner->failed(d->ctx, d, d->reason);
+    } else {
+        bool grown = d->limits.size != n->limits.size;
+        char detail[64];
+
+        d->limits = n->limits;
+        snprintf(detail, sizeof detail, "%llu bytes",
+                 (unsigned long long)d->limits.size);
+        if (grown) {
+            disk_say(d, BLK_INFO, "resized", detail);
+            if (d->owner)
+                d->owner->resized(d->ctx, d);
+        }
+    }
+    free(n);
+}
+
+/* ---- what a person asks -------------------------------------------------- */
+
+static void
+disk_pause_answer(struct job *j)
+{
+    struct disk *d = j->disk;
+
+    if (!j->status) {
+        d->paused = j->kind == JOB_PAUSE;
+        disk_say(d, BLK_INFO, d->paused ? "paused" : "resumed", "");
+    }
+    job_tell(j);
+    job_free(j);
+}
+
+void
+disk_pause(struct disk *d, disk_fn *done, void *ctx)
+{
+    unit_send(d->unit, disk_job(d, JOB_PAUSE, disk_pause_answer, done, ctx));
+}
+
+void
+disk_resume(struct disk *d, disk_fn *done, void *ctx)
+{
+    unit_send(d->unit, disk_job(d, JOB_RESUME, disk_pause_answer, done, ctx));
+}
+
+static void
+disk_show_answer(struct job *j)
+{
+    struct json_object *o = disk_brief(j->disk);
+
+    json_object_object_foreach(j->json, key, value)
+    {
+        json_object_object_add(o, key, json_object_get(value));
+    }
+    j->json_fn(j->ctx, o);
+    job_free(j);
+}
+
+void
+disk_show(struct disk *d, void (*done)(void *, struct json_object *), void *ctx)
+{
+    struct job *j = disk_job(d, JOB_SHOW, disk_show_answer, NULL, ctx);
+
+    j->json_fn = done;
+    unit_send(d->unit, j);
+}
+
+static void
+disk_command_answer(struct job *j)
+{
+    j->out_fn(j->ctx, j->status, j->json);
+    j->json = NULL; /* the receiver's */
+    job_free(j);
+}
+
+void
+disk_command(struct disk *d, const char *layer, int argc,
+             const char *const *argv,
+             void (*done)(void *, int, struct json_object *), void *ctx)
+{
+    struct job *j = disk_job(d, JOB_COMMAND, disk_command_answer, NULL, ctx);
+    int i;
+
+    j->out_fn = done;
+    j->layer = strdup(layer);
+    j->argv = calloc((size_t)argc + 1, sizeof *j->argv);
+    if (!j->layer || !j->argv)
+        abort(); /* as in disk_job() */
+    for (i = 0; i < argc; i++)
+        j->argv[i] = strdup(argv[i]);
+    j->argc = argc;
+    unit_send(d->unit, j);
+}
+
+static void
+brief_str(struct json_object *o, const char *name, const char *v)
+{
+    json_object_object_add(o, name, json_object_new_string(v));
+}
+
+struct json_object *
+disk_brief(const struct disk *d)
+{
+    static const char *const modes[] = { "intercept", "interpose",
+                                         "passthrough" };
+    struct json_object *o = json_object_new_object();
+    struct json_object *front = json_object_new_object();
+
+    brief_str(o, "disk", d->name);
+    brief_str(o, "state",
+              d->paused && d->state == DISK_CONNECTED ? "paused"
+                                                      : state_names[d->state]);
+    if (d->reason[0])
+        brief_str(o, "reason", d->reason);
+    brief_str(o, "mode", modes[d->conf_disk->mode]);
+    json_object_object_add(o, "size", json_object_new_uint64(d->limits.size));
+    json_object_object_add(o, "readonly", json_object_new_boolean(d->readonly));
+    brief_str(front, "kind", d->front.kind);
+    brief_str(front, "vm", d->vm);
+    brief_str(front, "vdev", d->vdev);
+    json_object_object_add(front, "domid",
+                           json_object_new_uint64(d->front.domid));
+    brief_str(front, "path", d->front.path);
+    json_object_object_add(o, "front", front);
+    return o;
+}
+
+const struct blk_limits *
+disk_limits(const struct disk *d)
+{
+    return &d->limits;
+}
+
+const struct conf_disk *
+disk_conf(const struct disk *d)
+{
+    return d->conf_disk;
+}
+
+bool
+disk_readonly(const struct disk *d)
+{
+    return d->readonly;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* disk_private.h: what disk.c and disks.c share.  Control loop only. */
+#ifndef DISK_DISK_PRIVATE_H
+#define DISK_DISK_PRIVATE_H
+
+#include "disk/disk.h"
+#include "disk/unit.h"
+
+/*
+ * What the control half knows, from the jobs it sent and their answers:
+ *
+ *   opening ──► waiting ◄──► connected          failed: as connected, with a
+ *      │           │             │ news         reason; a new connection mends
+ *      ▼           ▼             ▼              it
+ *    closing ◄── closing ◄──── failed
+ */
+enum disk_state {
+    DISK_OPENING,
+    DISK_WAITING,
+    DISK_CONNECTED,
+    DISK_FAILED,
+    DISK_CLOSING
+};
+
+struct disk {
+    struct disks *disks;
+    struct disk *next; /* in disks */
+    char name[64];
+    struct conf *conf;     /* a reference, for conf_disk */
+    struct conf *conf_old; /* one more, while a replacement is under way */
+    const struct conf_disk *conf_disk;
+    struct disk_front front;
+    char vm[64], vdev[32]; /* front's strings */
+    const struct disk_owner *owner;
+    void *ctx;
+    bool readonly, paused;
+    enum disk_state state;
+    struct blk_limits limits;
+    char reason[256];
+    struct unit *unit;
+    unsigned loop;
+    disk_fn *opened;
+    struct job *held; /* OPEN, until an older disk of this name is gone */
+};
+
+struct disks {
+    struct loop *control;
+    struct loop *const *data;
+    struct sweep *const *sweeps;
+    unsigned loops;
+    unsigned *load; /* disks per loop */
+    const struct disks_events *events;
+    void *ctx;
+    struct disk *first;
+    unsigned count;
+    struct reload *reload;
+};
+
+struct job *disk_job(struct disk *, enum job_kind, void (*answer)(struct job *),
+                     disk_fn *, void *ctx);
+void job_free(struct job *);
+/* A disk of this name is gone: one that waits for the name may open. */
+void disks_name_free(struct disks *, const char *name);
+void disks_event(struct disks *, const char *what, const char *disk,
+                 const char *detail);
+
+#endif

@@ -1,0 +1,582 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "disk/unit.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "disk/unit_private.h"
+
+static void unit_next(struct unit *);
+
+/* ---- answers and news ---------------------------------------------------- */
+
+static void
+job_answered(struct loop_mail *m)
+{
+    struct job *j = (struct job *)((char *)m - offsetof(struct job, mail));
+
+    j->answer(j);
+}
+
+static void
+unit_answer(struct unit *u, struct job *j)
+{
+    j->mail.run = job_answered;
+    u->place.control->ops->post(u->place.control, &j->mail);
+}
+
+/* The job at work is over; the next may begin. */
+static void
+unit_job_over(struct unit *u, int status, const char *why)
+{
+    struct job *j = u->now;
+
+    assert(j);
+    j->status = status;
+    if (status)
+        snprintf(j->why, sizeof j->why, "%s", why ? why : strerror(-status));
+    u->now = NULL;
+    unit_answer(u, j);
+    /* After the answer to CLOSE the unit may be gone at any time. */
+    if (u->state != UNIT_GONE)
+        unit_next(u);
+}
+
+static void
+news_arrived(struct loop_mail *m)
+{
+    disk_news(
+        (struct unit_news *)((char *)m - offsetof(struct unit_news, mail)));
+}
+
+static void
+unit_tell(struct unit *u, bool failed, const struct blk_limits *limits)
+{
+    struct unit_news *n = calloc(1, sizeof *n);
+
+    if (!n)
+        return; /* the log and `show` have it all the same */
+    n->mail.run = news_arrived;
+    n->disk = u->disk;
+    n->failed = failed;
+    if (limits)
+        n->limits = *limits;
+    snprintf(n->why, sizeof n->why, "%s", u->reason);
+    u->place.control->ops->post(u->place.control, &n->mail);
+}
+
+void
+unit_fail(struct unit *u, const char *why)
+{
+    if (u->failed)
+        return;
+    u->failed = true;
+    snprintf(u->reason, sizeof u->reason, "%s", why);
+    unit_tell(u, true, NULL);
+}
+
+static void
+unit_relimit(void *ctx, const struct blk_limits *l)
+{
+    struct unit *u = ctx;
+
+    if (u->chan)
+        chan_resize(u->chan, l->size);
+    unit_tell(u, false, l);
+}
+
+static void
+unit_chain_fatal(void *ctx, int error, const char *why)
+{
+    struct unit *u = ctx;
+
+    (void)error;
+    u->chain_failed = true;
+    unit_fail(u, why);
+}
+
+static const struct chain_events unit_events = {
+    .relimit = unit_relimit,
+    .fatal = unit_chain_fatal,
+};
+
+/* ---- open ---------------------------------------------------------------- */
+
+static int
+unit_chain_new(struct unit *u, char *why, size_t n)
+{
+    struct chain_spec spec = u->conf->chain;
+
+    spec.readonly = u->readonly;
+    return chain_new(&u->chain, u->place.data, &spec, &unit_events, u, why, n);
+}
+
+static void
+unit_opened(struct chain_op *op, int error)
+{
+    struct unit *u = op->data;
+
+    if (error) {
+        chain_free(u->chain);
+        u->chain = NULL;
+    } else {
+        u->state = UNIT_IDLE;
+        u->now->limits = *chain_limits(u->chain);
+    }
+    unit_job_over(u, error, op->why);
+}
+
+static void
+unit_open(struct unit *u, struct job *j)
+{
+    char why[256] = "";
+    int rc;
+
+    u->conf = j->conf;
+    rc = unit_chain_new(u, why, sizeof why);
+    if (rc) {
+        unit_job_over(u, rc, why);
+        return;
+    }
+    u->op.done = unit_opened;
+    chain_start(u->chain, &u->op);
+}
+
+/* ---- connect ------------------------------------------------------------- */
+
+static void
+unit_params(struct unit *u, struct chan_params *p)
+{
+    const struct blk_limits *l = chain_limits(u->chain);
+
+    p->size = l->size;
+    p->align = 512;
+    p->readonly = u->readonly || l->readonly;
+    p->max_indirect = u->conf->indirect;
+    p->discard = u->conf->discard && (l->ops & BLK_BIT(BLK_DISCARD));
+    p->barrier = u->conf->barrier;
+    p->buffer_max = (size_t)u->conf->buffers;
+}
+
+static void
+unit_local_close(struct unit *u)
+{
+    if (u->local_sweep)
+        sweep_free(u->local_sweep);
+    if (u->local_tap)
+        u->local_tap->ops->free(u->local_tap);
+    u->local_sweep = NULL;
+    u->local_tap = NULL;
+}
+
+static int
+unit_local_open(struct unit *u, struct job *j)
+{
+    int rc;
+
+    rc = tap_local_open(&u->local_tap, u->place.data, &j->share);
+    if (rc) {
+        u->local_tap = NULL;
+        return rc;
+    }
+    rc = sweep_new(&u->local_sweep, u->local_tap);
+    if (rc) {
+        u->local_sweep = NULL;
+        unit_local_close(u);
+    }
+    return rc;
+}
+
+static int
+unit_channel_open(struct unit *u, struct job *j)
+{
+    struct sweep *s = j->is_local ? u->local_sweep : u->place.sweep;
+    int rc;
+
+    if (!s) {
+        snprintf(j->why, sizeof j->why,
+                 "expected a Xen host, found none: /dev/xen is not open");
+        return -ENODEV;
+    }
+    unit_params(u, &j->params);
+    rc = chan_open(&u->chan, s, &j->params, &head_ops, u, -1, j->why,
+                   sizeof j->why);
+    if (rc) {
+        u->chan = NULL;
+        return rc;
+    }
+    rc = chain_reserve(u->chain, chan_depth(u->chan));
+    if (rc) {
+        chan_close(u->chan);
+        u->chan = NULL;
+    }
+    return rc;
+}
+
+/* What an earlier connection left in the chain must end first: an old write
+ * must not overtake a new one. */
+static void
+unit_connect_go(struct unit *u)
+{
+    struct job *j = u->now;
+    int rc = 0;
+
+    if (u->in_chain)
+        return; /* unit_request_over() comes back */
+    u->failed = false;
+    u->reason[0] = '\0';
+    if (j->is_local)
+        rc = unit_local_open(u, j);
+    if (!rc)
+        rc = unit_channel_open(u, j);
+    if (rc)
+        unit_local_close(u);
+    else
+        u->state = UNIT_CONNECTED;
+    unit_job_over(u, rc, j->why[0] ? j->why : NULL);
+}
+
+static void
+unit_rechained(struct chain_op *op, int error)
+{
+    struct unit *u = op->data;
+
+    if (!error) {
+        u->chain_failed = false;
+        u->now->limits = *chain_limits(u->chain);
+        unit_tell(u, false, chain_limits(u->chain));
+        unit_connect_go(u);
+        return;
+    }
+    chain_free(u->chain);
+    u->chain = NULL;
+    unit_job_over(u, error, op->why);
+}
+
+/* A chain with a layer that could not go on is made anew. */
+static void
+unit_rechain(struct unit *u)
+{
+    char why[256] = "";
+    int rc = unit_chain_new(u, why, sizeof why);
+
+    if (rc) {
+        u->chain = NULL;
+        unit_job_over(u, rc, why);
+        return;
+    }
+    u->op.done = unit_rechained;
+    chain_start(u->chain, &u->op);
+}
+
+static void
+unit_chain_gone(struct chain_op *op, int error)
+{
+    struct unit *u = op->data;
+
+    (void)error;
+    chain_free(u->chain);
+    u->chain = NULL;
+    unit_rechain(u);
+}
+
+static void
+unit_connect(struct unit *u, struct job *j)
+{
+    (void)j;
+    if (u->state != UNIT_IDLE) {
+        unit_job_over(u, -EBUSY, "the disk has a front-end already");
+        return;
+    }
+    if (!u->chain) {
+        unit_rechain(u);
+        return;
+    }
+    if (u->chain_failed && !u->in_chain) {
+        u->op.done = unit_chain_gone;
+        chain_stop(u->chain, &u->op);
+        return;
+    }
+    unit_connect_go(u);
+}
+
+/* ---- disconnect ---------------------------------------------------------- */
+
+static void
+unit_disconnected(struct unit *u)
+{
+    u->draining = false;
+    u->place.data->ops->timer_stop(u->place.data, &u->deadline);
+    chan_close(u->chan);
+    u->chan = NULL;
+    unit_local_close(u);
+    u->state = UNIT_IDLE;
+    if (u->now->kind == JOB_CLOSE) {
+        /* go on with it: see unit_close() */
+        struct job *j = u->now;
+
+        u->now = NULL;
+        j->next = u->queue;
+        u->queue = j;
+        if (!j->next)
+            u->queue_tail = &j->next;
+        unit_next(u);
+    } else {
+        unit_job_over(u, 0, NULL);
+    }
+}
+
+static void
+unit_drained(void *arg)
+{
+    struct unit *u = arg;
+
+    if (u->draining)
+        unit_disconnected(u);
+}
+
+static void
+unit_drain_late(struct blk_timer *t)
+{
+    struct unit *u = t->data;
+    struct log_fields f = { .disk = u->name };
+
+    log_line(BLK_WARN, &f,
+             "%s: %u requests did not end in %u s; their answers are lost with "
+             "the ring",
+             u->name, u->in_chain, (unsigned)(UNIT_DRAIN_NS / 1000000000));
+    if (u->draining)
+        unit_disconnected(u);
+}
+
+static void
+unit_disconnect(struct unit *u)
+{
+    if (!u->chan) {
+        unit_job_over(u, 0, NULL);
+        return;
+    }
+    u->draining = true;
+    u->deadline.fire = unit_drain_late;
+    u->deadline.data = u;
+    u->place.data->ops->timer_start(u->place.data, &u->deadline, UNIT_DRAIN_NS);
+    chan_drain(u->chan, unit_drained, u);
+}
+
+/* ---- close --------------------------------------------------------------- */
+
+static void
+unit_chain_stopped(struct chain_op *op, int error)
+{
+    struct unit *u = op->data;
+
+    chain_free(u->chain);
+    u->chain = NULL;
+    u->state = UNIT_GONE;
+    unit_job_over(u, error, op->why);
+}
+
+static void unit_close(struct unit *u);
+
+static void
+unit_close_resumed(struct chain_op *op, int error)
+{
+    struct unit *u = op->data;
+
+    (void)error;
+    u->paused = false;
+    unit_close(u);
+}
+
+static void
+unit_close(struct unit *u)
+{
+    if (u->paused) {
+        u->op.done = unit_close_resumed;
+        chain_resume(u->chain, &u->op);
+    } else if (u->chan) {
+        unit_disconnect(u); /* comes back through unit_disconnected() */
+    } else if (!u->chain) {
+        u->state = UNIT_GONE;
+        unit_job_over(u, 0, NULL);
+    } else if (!u->in_chain) { /* else: unit_request_over() comes back */
+        u->op.done = unit_chain_stopped;
+        chain_stop(u->chain, &u->op);
+    }
+}
+
+void
+unit_request_over(struct unit *u)
+{
+    assert(u->in_chain);
+    if (--u->in_chain || !u->now)
+        return;
+    if (u->now->kind == JOB_CONNECT)
+        unit_connect(u, u->now);
+    else if (u->now->kind == JOB_CLOSE && !u->chan && !u->paused)
+        unit_close(u);
+}
+
+/* ---- pause, resume, replace ---------------------------------------------- */
+
+static void
+unit_step_done(struct chain_op *op, int error)
+{
+    struct unit *u = op->data;
+
+    if (!error && u->now->kind == JOB_PAUSE)
+        u->paused = true;
+    if (!error && u->now->kind == JOB_RESUME)
+        u->paused = false;
+    if (!error && u->now->kind == JOB_REPLACE) {
+        u->conf = u->now->conf;
+        u->now->limits = *chain_limits(u->chain);
+        if (u->chan)
+            chan_resize(u->chan, u->now->limits.size);
+    }
+    unit_job_over(u, error, op->why);
+}
+
+static void
+unit_pause(struct unit *u)
+{
+    if (u->paused || !u->chain) {
+        unit_job_over(u, u->chain ? 0 : -ENOTCONN, "the disk is not open");
+        return;
+    }
+    u->op.done = unit_step_done;
+    chain_pause(u->chain, &u->op);
+}
+
+static void
+unit_resume(struct unit *u)
+{
+    if (!u->paused) {
+        unit_job_over(u, 0, NULL);
+        return;
+    }
+    u->op.done = unit_step_done;
+    chain_resume(u->chain, &u->op);
+}
+
+static void
+unit_replace(struct unit *u, struct job *j)
+{
+    struct chain_spec spec = j->conf->chain;
+
+    if (u->paused) {
+        unit_job_over(u, -EBUSY, "the disk is paused: resume it first");
+        return;
+    }
+    if (!u->chain) {
+        u->conf = j->conf;
+        unit_job_over(u, 0, NULL);
+        return;
+    }
+    spec.readonly = u->readonly;
+    u->op.done = unit_step_done;
+    chain_replace(u->chain, &spec, &u->op);
+}
+
+/* ---- jobs ---------------------------------------------------------------- */
+
+static void
+unit_next(struct unit *u)
+{
+    struct job *j = u->queue;
+
+    if (u->now || !j)
+        return;
+    u->queue = j->next;
+    if (!u->queue)
+        u->queue_tail = &u->queue;
+    j->next = NULL;
+    u->now = j;
+    u->op.data = u;
+    u->op.why[0] = '\0';
+    switch (j->kind) {
+    case JOB_OPEN:
+        unit_open(u, j);
+        break;
+    case JOB_CONNECT:
+        unit_connect(u, j);
+        break;
+    case JOB_DISCONNECT:
+        unit_disconnect(u);
+        break;
+    case JOB_CLOSE:
+        unit_close(u);
+        break;
+    case JOB_PAUSE:
+        unit_pause(u);
+        break;
+    case JOB_RESUME:
+        unit_resume(u);
+        break;
+    case JOB_REPLACE:
+        unit_replace(u, j);
+        break;
+    case JOB_SHOW:
+    case JOB_COMMAND:
+        assert(!"looks are not queued");
+    }
+}
+
+static void
+job_arrived(struct loop_mail *m)
+{
+    struct job *j = (struct job *)((char *)m - offsetof(struct job, mail));
+    struct unit *u = j->unit;
+
+    if (j->kind == JOB_SHOW) {
+        j->json = unit_show(u);
+        unit_answer(u, j);
+    } else if (j->kind == JOB_COMMAND) {
+        j->status = unit_command(u, j->layer, j->argc, j->argv, &j->json);
+        unit_answer(u, j);
+    } else {
+        j->next = NULL;
+        *u->queue_tail = j;
+        u->queue_tail = &j->next;
+        unit_next(u);
+    }
+}
+
+void
+unit_send(struct unit *u, struct job *j)
+{
+    j->unit = u;
+    j->mail.run = job_arrived;
+    u->place.data->ops->post(u->place.data, &j->mail);
+}
+
+struct unit *
+unit_new(struct disk *d, const char *name, const struct unit_place *place)
+{
+    struct unit *u = calloc(1, sizeof *u);
+
+    if (!u)
+        return NULL;
+    u->disk = d;
+    u->name = name;
+    u->place = *place;
+    u->queue_tail = &u->queue;
+    return u;
+}
+
+void
+unit_set_readonly(struct unit *u, bool readonly)
+{
+    u->readonly = readonly;
+}
+
+void
+unit_free(struct unit *u)
+{
+    free(u);
+}

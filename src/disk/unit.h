@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * unit.h: the half of a disk that lives on a data loop: channel, head, chain.
+ *
+ * The control half sends jobs by mail; each comes back as mail, answered.
+ * Jobs that take time are done one after another, in the order in which they
+ * came; those that only look (SHOW, COMMAND) at once.
+ *
+ *            OPEN           CONNECT
+ *   NEW ─────────────► IDLE ────────► CONNECTED
+ *    │ fails            ▲ │ CLOSE         │ DISCONNECT
+ *    ▼                  │ │           drain, at most UNIT_DRAIN_NS
+ *   GONE ◄──────────────┼─┘               │
+ *    ▲     chain stopped└─────────────────┘
+ */
+#ifndef DISK_UNIT_H
+#define DISK_UNIT_H
+
+#include <json-c/json.h>
+
+#include "disk/disk.h"
+
+/* A front-end that closes waits at most 5 s (kexec); what is in flight by then
+ * ends unanswered, and a new connection waits for its end. */
+#define UNIT_DRAIN_NS (4000000000ull)
+
+enum job_kind {
+    JOB_OPEN,
+    JOB_CONNECT,
+    JOB_DISCONNECT,
+    JOB_CLOSE,
+    JOB_PAUSE,
+    JOB_RESUME,
+    JOB_REPLACE,
+    JOB_SHOW,
+    JOB_COMMAND
+};
+
+struct unit;
+
+/* Made by the control half, lent to the data half, freed by the control half
+ * in answer(). */
+struct job {
+    struct loop_mail mail;
+    struct job *next; /* in the unit's queue */
+    struct disk *disk;
+    struct unit *unit;
+    enum job_kind kind;
+    /* what is asked */
+    struct chan_params params; /* CONNECT */
+    struct local_share share;  /* CONNECT, when local */
+    bool is_local;
+    const struct conf_disk *conf; /* OPEN, REPLACE */
+    char *layer;                  /* COMMAND */
+    char **argv;
+    int argc;
+    /* the answer */
+    int status;
+    char why[256];
+    struct blk_limits limits; /* OPEN, REPLACE */
+    struct json_object *json; /* SHOW, COMMAND */
+    /* on the control loop */
+    void (*answer)(struct job *);
+    disk_fn *fn;
+    void (*json_fn)(void *ctx, struct json_object *);
+    void (*out_fn)(void *ctx, int status, struct json_object *);
+    void *ctx;
+};
+
+/* Unasked, from the data half: a mail of its own. */
+struct unit_news {
+    struct loop_mail mail;
+    struct disk *disk;
+    bool failed; /* else: limits changed */
+    struct blk_limits limits;
+    char why[256];
+};
+
+struct unit_place {
+    struct loop *control, *data;
+    struct sweep *sweep; /* of the loop's Xen tap; NULL without Xen */
+};
+
+/* Control loop; the unit then belongs to the data loop. */
+struct unit *unit_new(struct disk *, const char *name,
+                      const struct unit_place *);
+/* Before the first job. */
+void unit_set_readonly(struct unit *, bool readonly);
+/* Control loop; after the answer to JOB_CLOSE. */
+void unit_free(struct unit *);
+/* Control loop: hand a job over. */
+void unit_send(struct unit *, struct job *);
+/* disk.c: news arrives on the control loop. */
+void disk_news(struct unit_news *);
+
+#endif

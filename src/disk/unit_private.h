@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* unit_private.h: what unit.c, head.c and unit_show.c share. */
+#ifndef DISK_UNIT_PRIVATE_H
+#define DISK_UNIT_PRIVATE_H
+
+#include "disk/unit.h"
+
+enum unit_state { UNIT_NEW, UNIT_IDLE, UNIT_CONNECTED, UNIT_GONE };
+
+struct unit {
+    struct unit_place place;
+    struct disk *disk; /* never followed here: for news */
+    const char *name;  /* the disk's; lives as long as the unit */
+    bool readonly;
+    enum unit_state state;
+    const struct conf_disk *conf; /* held by the control half */
+
+    struct chain *chain;
+    struct chain_op op; /* of the job at work */
+    struct chan *chan;
+    struct tap *local_tap;
+    struct sweep *local_sweep;
+
+    struct job *queue, **queue_tail, *now;
+    struct blk_timer deadline;
+    bool draining;
+
+    unsigned in_chain; /* requests of the head that the chain holds */
+    bool paused;       /* by JOB_PAUSE */
+    bool failed;       /* quarantined: everything is answered with -EIO */
+    bool chain_failed; /* and only a new chain mends it */
+    char reason[256];
+};
+
+/* head.c */
+extern const struct chan_ops head_ops;
+
+/* unit.c: for head.c and the chain's events. */
+void unit_fail(struct unit *, const char *why);
+/* A request came back from the chain. */
+void unit_request_over(struct unit *);
+
+/* unit_show.c */
+struct json_object *unit_show(struct unit *);
+int unit_command(struct unit *, const char *layer, int argc, char **argv,
+                 struct json_object **);
+
+#endif
