@@ -285,9 +285,10 @@ enum blk_io_op {
 };
 
 /* I/O on a file.  A short read past the end, or a short write, is an error of
- * the caller's to handle: status is the count of bytes, or -errno.  Writes are
- * durable after a later BLK_IO_SYNC.  All that was started in one round of the
- * loop goes to the kernel in one call. */
+ * the caller's to handle: status is the count of bytes, or -errno; of the
+ * other operations it is 0, or -errno.  Writes are durable after a later
+ * BLK_IO_SYNC.  All that was started in one round of the loop goes to the
+ * kernel in one call. */
 struct blk_io {
     enum blk_io_op op;
     bool fua; /* of a WRITE: durable when done (RWF_DSYNC) */

@@ -63,7 +63,8 @@ struct loop_ops {
     void (*wake)(struct loop *); /* a task was queued from outside a round */
     /* Memory that I/O will often use, for registered buffers.  A hint: I/O
      * from other memory works too.  Returns 0 or -errno; no harm if it
-     * fails. */
+     * fails.  The kernel pins every page of it, so it is all allocated, and
+     * it must not see host_memory_release() before buffer_remove(). */
     int (*buffer_add)(struct loop *, void *addr, size_t len);
     void (*buffer_remove)(struct loop *, void *addr, size_t len);
     void (*run)(struct loop *);  /* until loop_stop() */
