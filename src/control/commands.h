@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * commands.h: the daemon's own commands on the control socket, and what they
+ * may see of the daemon.
+ */
+#ifndef CONTROL_COMMANDS_H
+#define CONTROL_COMMANDS_H
+
+#include "config/config.h"
+#include "control/control.h"
+#include "disk/disk.h"
+#include "xenbus/xenbus.h"
+
+/* Lent by main for as long as the control socket is open.  Pointers to what
+ * this host has not are NULL (xenbus, store on a local host). */
+struct daemon_view {
+    struct control *control;
+    struct loop *loop; /* the control loop */
+    struct disks *disks;
+    struct xenbus *xenbus;
+    struct store *store;
+    void *ctx;
+    /* The config in force; borrowed. */
+    struct conf *(*conf)(void *ctx);
+    /* As SIGHUP; why: every error, a line each. */
+    void (*reload)(void *ctx,
+                   void (*done)(void *arg, int status, const char *why),
+                   void *arg);
+    void (*log_level)(void *ctx, int level); /* enum blk_level */
+};
+
+int commands_register(struct daemon_view *);
+
+#endif
