@@ -1,2 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-noinst_HEADERS += src/config/config.h
+noinst_HEADERS += src/config/config.h src/config/tree.h
+noinst_LIBRARIES += libblkconfig.a
+libblkconfig_a_SOURCES = src/config/tree.c src/config/text.c \
+	src/config/parse.c src/config/disk.c src/config/check.c \
+	src/config/load.c src/config/match.c src/config/diff.c \
+	src/config/print.c
+include tests/unit/config.mk
