@@ -108,7 +108,8 @@ hd_parse(const char *p, uint32_t *devid)
 
     if (letters_parse(&p, &disk) || disk > 3 || partition_parse(p, 63, &part))
         return -EINVAL;
-    *devid = (disk < 2 ? HD_MAJOR : HD2_MAJOR) << 8 | (disk & 1) << 6 | part;
+    *devid =
+        (disk < 2 ? HD_MAJOR << 8 : HD2_MAJOR << 8) | (disk & 1) << 6 | part;
     return 0;
 }
 

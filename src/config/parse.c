@@ -304,32 +304,27 @@ float_text(double value, char *to, size_t n)
 const char *
 setting_text(struct reader *r, const config_setting_t *s)
 {
-    const char *copy;
-    char text[64];
+    int type = config_setting_type(s);
+    const char *text;
+    char digits[64];
 
-    switch (config_setting_type(s)) {
-    case CONFIG_TYPE_STRING:
-        copy = conf_strdup(r->conf, config_setting_get_string(s));
-        break;
-    case CONFIG_TYPE_BOOL:
-        copy = config_setting_get_bool(s) ? "true" : "false";
-        break;
-    case CONFIG_TYPE_INT:
-    case CONFIG_TYPE_INT64:
-        snprintf(text, sizeof(text), "%lld", config_setting_get_int64(s));
-        copy = conf_strdup(r->conf, text);
-        break;
-    case CONFIG_TYPE_FLOAT:
-        if (isfinite(config_setting_get_float(s))) {
-            float_text(config_setting_get_float(s), text, sizeof(text));
-            copy = conf_strdup(r->conf, text);
-            break;
-        } /* fall through */
-    default:
+    if (type == CONFIG_TYPE_STRING) {
+        text = config_setting_get_string(s);
+    } else if (type == CONFIG_TYPE_BOOL) {
+        text = config_setting_get_bool(s) ? "true" : "false";
+    } else if (setting_is_whole(s)) {
+        text = digits;
+        snprintf(digits, sizeof(digits), "%lld", config_setting_get_int64(s));
+    } else if (type == CONFIG_TYPE_FLOAT &&
+               isfinite(config_setting_get_float(s))) {
+        text = digits;
+        float_text(config_setting_get_float(s), digits, sizeof(digits));
+    } else {
         key_refuse(r, s, "a string, a number, true or false");
         return NULL;
     }
-    if (!copy)
+    text = conf_strdup(r->conf, text);
+    if (!text)
         reader_oom(r);
-    return copy;
+    return text;
 }
