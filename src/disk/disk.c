@@ -267,6 +267,7 @@ disk_close_answer(struct job *j)
     if (d->conf_old)
         conf_unref(d->conf_old);
     free(d);
+    disks_gone(ds);
 }
 
 void

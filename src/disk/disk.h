@@ -87,6 +87,8 @@ void disks_reload(struct disks *, struct conf *,
 struct disk *disks_find(struct disks *, const char *name);
 void disks_each(struct disks *, void (*cb)(void *, struct disk *), void *ctx);
 unsigned disks_count(const struct disks *);
+/* cb once, from the loop or at once, when no disk is left. */
+void disks_quiet(struct disks *, void (*cb)(void *), void *ctx);
 
 /* What a person sees, made at once from what the control half knows. */
 struct json_object *disk_brief(const struct disk *);

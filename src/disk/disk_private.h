@@ -54,13 +54,17 @@ struct disks {
     struct disk *first;
     unsigned count;
     struct reload *reload;
+    void (*quiet)(void *); /* of disks_quiet() */
+    void *quiet_ctx;
 };
 
 struct job *disk_job(struct disk *, enum job_kind, void (*answer)(struct job *),
                      disk_fn *, void *ctx);
 void job_free(struct job *);
-/* A disk of this name is gone: one that waits for the name may open. */
+/* A disk of this name is gone: one that waits for the name may open; and all
+ * may be quiet now. */
 void disks_name_free(struct disks *, const char *name);
+void disks_gone(struct disks *);
 void disks_event(struct disks *, const char *what, const char *disk,
                  const char *detail);
 

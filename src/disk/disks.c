@@ -85,6 +85,25 @@ disks_count(const struct disks *ds)
 }
 
 void
+disks_gone(struct disks *ds)
+{
+    void (*cb)(void *) = ds->quiet;
+
+    if (ds->count || !cb)
+        return;
+    ds->quiet = NULL;
+    cb(ds->quiet_ctx);
+}
+
+void
+disks_quiet(struct disks *ds, void (*cb)(void *), void *ctx)
+{
+    ds->quiet = cb;
+    ds->quiet_ctx = ctx;
+    disks_gone(ds);
+}
+
+void
 disks_event(struct disks *ds, const char *what, const char *disk,
             const char *detail)
 {

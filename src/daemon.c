@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "daemon.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- the data loops ------------------------------------------------------ */
+
+static int
+data_loop_new(struct daemon *d, unsigned i, char *why, size_t n)
+{
+    struct loop_posix_options o = { .workers = d->conf->workers,
+                                    .io_entries = 1024 };
+    struct data_loop *l = &d->data[i];
+    int rc;
+
+    snprintf(l->name, sizeof l->name, "data%u", i);
+    rc = loop_posix_new(&l->loop, l->name, &o, why, n);
+    if (rc)
+        return rc;
+    d->loops = i + 1;
+    d->data_loops[i] = l->loop;
+    if (d->host == HOST_LOCAL)
+        return 0;
+    rc = tap_xen_open(&l->tap, l->loop, why, n);
+    if (rc)
+        return rc;
+    rc = sweep_new(&l->sweep, l->tap);
+    if (rc)
+        snprintf(why, n, "out of memory");
+    d->sweeps[i] = l->sweep;
+    return rc;
+}
+
+static int
+data_loops_new(struct daemon *d, char *why, size_t n)
+{
+    unsigned i;
+    int rc = 0;
+
+    for (i = 0; !rc && i < d->conf->loops; i++)
+        rc = data_loop_new(d, i, why, n);
+    return rc;
+}
+
+struct loop_stop {
+    struct loop_mail mail;
+    struct loop *loop;
+};
+
+static void *
+data_loop_thread(void *arg)
+{
+    struct loop *l = arg;
+
+    pthread_setname_np(pthread_self(), l->name);
+    l->ops->run(l);
+    return NULL;
+}
+
+/* Signals are the control loop's: a new thread takes none. */
+static int
+data_loop_start(struct data_loop *l)
+{
+    sigset_t all, old;
+    int rc;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    rc = pthread_create(&l->thread, NULL, data_loop_thread, l->loop);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    l->started = !rc;
+    return -rc;
+}
+
+static void
+data_loop_stop(struct loop_mail *m)
+{
+    struct loop_stop *stop = (struct loop_stop *)m;
+
+    stop->loop->ops->stop(stop->loop);
+}
+
+static void
+data_loops_stop(struct daemon *d)
+{
+    unsigned i;
+
+    for (i = 0; i < d->loops; i++) {
+        struct data_loop *l = &d->data[i];
+        struct loop_stop stop = { { data_loop_stop, NULL }, l->loop };
+
+        if (l->started) {
+            l->loop->ops->post(l->loop, &stop.mail);
+            pthread_join(l->thread, NULL);
+        }
+        if (l->sweep)
+            sweep_free(l->sweep);
+        if (l->tap)
+            l->tap->ops->free(l->tap);
+        l->loop->ops->free(l->loop);
+    }
+    d->loops = 0;
+}
+
+/* ---- start --------------------------------------------------------------- */
+
+static void
+daemon_event(void *ctx, const char *what, const char *disk, const char *detail)
+{
+    struct daemon *d = ctx;
+
+    if (d->view.control) /* gone while we stop */
+        control_event(d->view.control, what, disk, detail);
+}
+
+static const struct disks_events disks_events = { .event = daemon_event };
+static const struct xenbus_events xenbus_events = { .event = daemon_event };
+
+static struct conf *
+daemon_conf(void *ctx)
+{
+    return ((struct daemon *)ctx)->conf;
+}
+
+static void
+daemon_log_level(void *ctx, int level)
+{
+    (void)ctx;
+    log_level(level);
+}
+
+static void
+daemon_host_choose(struct daemon *d)
+{
+    if (d->host == HOST_AUTO)
+        d->host = access("/dev/xen/gntdev", F_OK) ? HOST_LOCAL : HOST_XEN;
+}
+
+static int
+daemon_load(struct daemon *d, char *why, size_t n)
+{
+    d->conf = conf_load(d->conf_path, d->conf_dir, why, n);
+    if (!d->conf)
+        return -EINVAL;
+    log_level(d->conf->log_level);
+    return 0;
+}
+
+/* All that may need root: sockets, devices, XenStore. */
+static int
+daemon_open(struct daemon *d, char *why, size_t n)
+{
+    struct loop_posix_options o = { .workers = 1, .io_entries = 0 };
+    int rc;
+
+    rc = loop_posix_new(&d->control, "control", &o, why, n);
+    if (rc)
+        return rc;
+    rc = data_loops_new(d, why, n);
+    if (rc)
+        return rc;
+    if (d->host == HOST_XEN) {
+        rc = store_xen_open(&d->store, d->control, why, n);
+        if (rc)
+            return rc;
+    }
+    rc = control_open(&d->view.control, d->control, d->conf->control, why, n);
+    if (rc)
+        return rc;
+    return privileges_drop(d->conf->user, why, n);
+}
+
+static int
+daemon_assemble(struct daemon *d, char *why, size_t n)
+{
+    int rc;
+
+    rc = disks_new(&d->disks, d->control, d->data_loops, d->sweeps, d->loops,
+                   &disks_events, d);
+    if (!rc && d->store)
+        rc = xenbus_new(&d->xenbus, d->control, d->store, d->disks, d->conf,
+                        &xenbus_events, d, why, n);
+    if (rc)
+        return rc;
+    d->view.loop = d->control;
+    d->view.disks = d->disks;
+    d->view.xenbus = d->xenbus;
+    d->view.store = d->store;
+    d->view.ctx = d;
+    d->view.conf = daemon_conf;
+    d->view.reload = daemon_reload;
+    d->view.log_level = daemon_log_level;
+    return commands_register(&d->view);
+}
+
+static void daemon_signal(void *ctx, int signo);
+
+static int
+daemon_signals(struct daemon *d)
+{
+    int rc;
+
+    signal(SIGPIPE, SIG_IGN);
+    rc = loop_posix_signal(d->control, SIGHUP, daemon_signal, d);
+    if (!rc)
+        rc = loop_posix_signal(d->control, SIGTERM, daemon_signal, d);
+    if (!rc)
+        rc = loop_posix_signal(d->control, SIGINT, daemon_signal, d);
+    return rc;
+}
+
+int
+daemon_start(struct daemon *d, char *why, size_t n)
+{
+    unsigned i;
+    int rc;
+
+    daemon_host_choose(d);
+    rc = daemon_load(d, why, n);
+    if (rc)
+        return rc;
+    rc = daemon_open(d, why, n);
+    if (!rc)
+        rc = daemon_signals(d);
+    for (i = 0; !rc && i < d->loops; i++)
+        rc = data_loop_start(&d->data[i]);
+    if (!rc)
+        rc = daemon_assemble(d, why, n);
+    if (!rc)
+        rc = watchdog_start(d);
+    if (rc && !why[0])
+        snprintf(why, n, "can't start: %s", strerror(-rc));
+    return rc;
+}
+
+/* ---- run and stop -------------------------------------------------------- */
+
+static void
+reload_logged(void *arg, int status, const char *why)
+{
+    (void)arg;
+    (void)status;
+    (void)why; /* reload.c has said it */
+}
+
+/* (1) vbds are drained; (2) the control socket closes, which ends local
+ * front-ends; (3) when no disk is left the loop ends. */
+static void
+daemon_over(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    d->control->ops->stop(d->control);
+}
+
+static void
+daemon_vbds_stopped(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    control_close(d->view.control);
+    d->view.control = NULL;
+    disks_quiet(d->disks, daemon_over, d);
+}
+
+static void
+daemon_signal(void *ctx, int signo)
+{
+    struct daemon *d = ctx;
+
+    if (signo == SIGHUP) {
+        daemon_reload(d, reload_logged, NULL);
+        return;
+    }
+    if (d->stopping)
+        return;
+    d->stopping = true;
+    log_line(BLK_INFO, NULL, "stopping: draining %u disks",
+             disks_count(d->disks));
+    notify_stopping();
+    if (d->xenbus)
+        xenbus_stop(d->xenbus, daemon_vbds_stopped, d);
+    else
+        daemon_vbds_stopped(d);
+}
+
+void
+daemon_run(struct daemon *d)
+{
+    log_line(BLK_INFO, NULL, "%s: %u disks configured, %u data loops, %s host",
+             PACKAGE_STRING, d->conf->disks, d->loops,
+             d->host == HOST_XEN ? "Xen" : "local");
+    notify_ready(d);
+    d->control->ops->run(d->control);
+}
+
+void
+daemon_free(struct daemon *d)
+{
+    watchdog_stop(d);
+    if (d->view.control)
+        control_close(d->view.control);
+    if (d->xenbus)
+        xenbus_free(d->xenbus);
+    data_loops_stop(d);
+    disks_free(d->disks);
+    if (d->store)
+        d->store->ops->free(d->store);
+    if (d->control)
+        d->control->ops->free(d->control);
+    conf_unref(d->conf);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * daemon.h: the parts of the daemon, put together.
+ *
+ *   control loop (the main thread)              data loop 0..n-1 (threads)
+ *   ┌──────────────────────────────────┐  mail  ┌─────────────────────────┐
+ *   │ signals  config  control socket  │◄──────►│ tap ─ sweep ─ channels  │
+ *   │ XenStore ─ xenbus ─ disks        │        │ chains ─ files ─ timers │
+ *   └──────────────────────────────────┘        └─────────────────────────┘
+ */
+#ifndef DAEMON_H
+#define DAEMON_H
+
+#include <pthread.h>
+
+#include "config/config.h"
+#include "control/commands.h"
+
+enum daemon_host { HOST_AUTO, HOST_XEN, HOST_LOCAL };
+
+enum { DATA_LOOPS_MAX = 64 };
+
+struct data_loop {
+    struct loop *loop;
+    struct tap *tap;
+    struct sweep *sweep;
+    char name[16];
+    pthread_t thread;
+    bool started;
+};
+
+struct daemon {
+    const char *conf_path, *conf_dir;
+    enum daemon_host host;
+    struct conf *conf;
+    struct loop *control;
+    struct data_loop data[DATA_LOOPS_MAX];
+    unsigned loops;
+    struct loop *data_loops[DATA_LOOPS_MAX];
+    struct sweep *sweeps[DATA_LOOPS_MAX];
+    struct store *store;
+    struct xenbus *xenbus;
+    struct disks *disks;
+    struct daemon_view view;
+    struct watchdog *watchdog;
+    struct daemon_reload *reload; /* one at a time */
+    bool stopping;
+};
+
+/* 0, or -errno with a sentence in why.  Opens everything that needs
+ * privileges, then drops them; nothing is served before daemon_run(). */
+int daemon_start(struct daemon *, char *why, size_t n);
+/* Until SIGTERM or SIGINT; all disks are drained by then. */
+void daemon_run(struct daemon *);
+void daemon_free(struct daemon *);
+
+/* reload.c: SIGHUP and the `reload` command: parsed whole, then swapped. */
+void daemon_reload(void *daemon,
+                   void (*done)(void *arg, int status, const char *why),
+                   void *arg);
+
+/* privileges.c: become user, without a capability; 0 or -errno. */
+int privileges_drop(const char *user, char *why, size_t n);
+
+/* notify.c: the service manager. */
+void notify_ready(const struct daemon *);
+void notify_reloading(void);
+void notify_stopping(void);
+void notify_status(const struct daemon *);
+/* Pets the manager's watchdog while the control loop and every data loop
+ * answer.  Does nothing when none is asked for. */
+int watchdog_start(struct daemon *);
+void watchdog_stop(struct daemon *);
+
+#endif

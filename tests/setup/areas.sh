@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# areas.sh: how the tests of each area are found and run.
+#
+#   unit sim fuzz functional lint   programs of `make list-tests`
+#   build                           whole builds: compilers, sanitizers, dist
+#   xen                             scenarios of the lab (tests/xen)
+
+build_tests="build/clang build/sanitize build/distcheck"
+
+all_tests()
+{
+    make -s -C "$build" list-tests |
+        sed 's#^.*tests/##; s#^plugins/#plugins/#; s#\.test$##' | sort
+    printf '%s\n' $build_tests
+    tests/xen/lab list | sed 's#^#xen/#'
+}
+
+# result NAME STATUS SECONDS: one line for the person, one for the count.
+result()
+{
+    local word=pass
+
+    case $2 in
+    0) ;;
+    77) word=skip ;;
+    *) word=fail ;;
+    esac
+    echo "$word $1" >>"$results"
+    printf '%-5s %s (%s s)\n' "$word" "$1" "$3"
+    if [ $word = fail ]; then
+        tail -n 25 "$logs/$1.log" | sed 's/^/      | /'
+    elif [ $word = skip ]; then
+        tail -n 1 "$logs/$1.log" | sed 's/^/      | /'
+    fi
+}
+
+# The program of a test: in the build folder if it was built, else a script.
+test_program()
+{
+    local p
+
+    for p in "$build/tests/$1" "$top/tests/$1" "$build/$1" "$top/$1" \
+        "$top/tests/$1.test"; do
+        [ -x "$p" ] && [ ! -d "$p" ] && { echo "$p"; return; }
+    done
+    echo "$build/tests/$1"
+}
+
+run_program()
+{
+    local t0=$SECONDS limit=${test_limit:-300} rc
+
+    [ -z "${CHECK_LONG:-}" ] || limit=3600
+    mkdir -p "$(dirname "$logs/$1.log")"
+    ( cd "$build" && top_srcdir=$top top_builddir=$build \
+        BLKTAPD_PLUGINDIR=$build/.plugins MALLOC_PERTURB_=$((RANDOM % 255 + 1)) \
+        timeout -k 10 "$limit" "$(test_program "$1")" ) \
+        >"$logs/$1.log" 2>&1 </dev/null
+    rc=$?
+    [ $rc != 124 ] || echo "over its time limit of $limit s" >>"$logs/$1.log"
+    result "$1" $rc $((SECONDS - t0))
+}
+
+# Modules of an uninstalled build, where BLKTAPD_PLUGINDIR can name them.
+link_plugins()
+{
+    rm -rf "$1/.plugins"
+    mkdir -p "$1/.plugins"
+    find "$1/plugins" -name '*.so' -path '*/.libs/*' -exec ln -sf -t "$1/.plugins" {} +
+}
+
+run_programs()
+{
+    local n
+
+    for n in "$@"; do
+        while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+        run_program "$n" &
+    done
+    wait
+}
+
+# ---- build ------------------------------------------------------------------
+
+build_clang()
+{
+    build_tree "$build-clang" --enable-werror CC=clang CXX=clang++ &&
+        make -s -C "$build-clang" -j"$(nproc)" check-build
+}
+
+# The unit and simulation tests again, under ASan and UBSan.
+build_sanitize()
+{
+    local t rc=0
+
+    build_tree "$build-sanitize" --enable-werror --enable-sanitize \
+        CFLAGS='-O1 -g' &&
+        make -s -C "$build-sanitize" -j"$(nproc)" check-build || return 1
+    link_plugins "$build-sanitize"
+    for t in $(make -s -C "$build-sanitize" list-tests |
+        grep -E '(unit|sim)/'); do
+        [ -x "$build-sanitize/$t" ] || continue
+        echo "-- $t"
+        ( cd "$build-sanitize" && top_srcdir=$top \
+            top_builddir=$build-sanitize SANITIZED=1 \
+            BLKTAPD_PLUGINDIR=$build-sanitize/.plugins \
+            ASAN_OPTIONS=detect_leaks=1 timeout 600 "./$t" )
+        case $? in 0|77) ;; *) echo "FAILED $t"; rc=1 ;; esac
+    done
+    return $rc
+}
+
+build_distcheck()
+{
+    make -s -C "$build" -j"$(nproc)" distcheck \
+        AM_DISTCHECK_CONFIGURE_FLAGS=--enable-werror
+}
+
+run_build()
+{
+    local t0=$SECONDS n=${1#build/} rc
+
+    mkdir -p "$logs/build"
+    "build_$n" >"$logs/$1.log" 2>&1
+    rc=$?
+    result "$1" $rc $((SECONDS - t0))
+}
+
+# ---- xen --------------------------------------------------------------------
+
+run_xen()
+{
+    local tree=$build-install/tree n
+
+    mkdir -p "$logs/xen"
+    if ! { build_tree "$build-install" $install_options &&
+        stage_tree "$tree"; } >"$logs/xen/stage.log" 2>&1; then
+        for n in "$@"; do
+            cp "$logs/xen/stage.log" "$logs/$n.log"
+            result "$n" 1 0
+        done
+        return
+    fi
+    tests/xen/check --tree "$tree" --logs "$logs/xen" "${@#xen/}" |
+        while read -r word n secs; do
+            case $word in
+            pass) result "xen/$n" 0 "$secs" ;;
+            skip) result "xen/$n" 77 "$secs" ;;
+            fail) result "xen/$n" 1 "$secs" ;;
+            *) echo "      $word $n $secs" ;;
+            esac
+        done
+}
+
+run_areas()
+{
+    local n programs=() builds=() xens=()
+
+    for n in "$@"; do
+        case $n in
+        build/*) builds+=("$n") ;;
+        xen/*) xens+=("$n") ;;
+        *) programs+=("$n") ;;
+        esac
+    done
+    link_plugins "$build"
+    [ ${#programs[@]} = 0 ] || run_programs "${programs[@]}"
+    for n in "${builds[@]}"; do run_build "$n"; done
+    [ ${#xens[@]} = 0 ] || run_xen "${xens[@]}"
+}
