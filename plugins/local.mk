@@ -1,1 +1,34 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Plugins: each one a module, and all of them a static library for simulation
+# and fuzzing.  All modules are built into one folder, plugins/.libs, so that
+# BLKTAPD_PLUGINDIR can point there before anything is installed.
+PLUGIN_LDFLAGS = -module -avoid-version -shared \
+	-export-symbols-regex '^blk_plugin$$' $(AM_LDFLAGS)
+
+plugin_LTLIBRARIES += plugins/delay.la plugins/error.la plugins/file.la \
+	plugins/memory.la plugins/trace.la
+
+match_sources = plugins/common/match.c plugins/common/match.h
+delay_sources = plugins/delay/delay.c
+error_sources = plugins/error/error.c
+file_sources = plugins/file/file.c plugins/file/file_io.c plugins/file/file.h
+memory_sources = plugins/memory/memory.c
+trace_sources = plugins/trace/trace.c plugins/trace/writer.c \
+	plugins/trace/writer.h
+
+plugins_delay_la_SOURCES = $(delay_sources) $(match_sources)
+plugins_delay_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_error_la_SOURCES = $(error_sources) $(match_sources)
+plugins_error_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_file_la_SOURCES = $(file_sources)
+plugins_file_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_memory_la_SOURCES = $(memory_sources)
+plugins_memory_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_trace_la_SOURCES = $(trace_sources) $(match_sources)
+plugins_trace_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+
+noinst_LIBRARIES += plugins/libplugins_static.a
+plugins_libplugins_static_a_SOURCES = plugins/static.c $(match_sources) \
+	$(delay_sources) $(error_sources) $(file_sources) $(memory_sources) \
+	$(trace_sources)
+plugins_libplugins_static_a_CPPFLAGS = $(AM_CPPFLAGS) -DBLK_STATIC

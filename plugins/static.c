@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * static.c: the plugins as parts of a program, for simulation and fuzzing.
+ * Whoever adds a plugin adds it here too.
+ */
+#include <stddef.h>
+
+#include "chain/chain.h"
+
+extern const struct blk_plugin blk_plugin_delay, blk_plugin_error,
+    blk_plugin_file, blk_plugin_memory, blk_plugin_trace;
+
+const struct blk_plugin *const blk_plugins_static[] = {
+    &blk_plugin_delay,  &blk_plugin_error, &blk_plugin_file,
+    &blk_plugin_memory, &blk_plugin_trace, NULL
+};
