@@ -4,3 +4,9 @@ noinst_LIBRARIES += libdisk.a
 libdisk_a_SOURCES = src/disk/disk.c src/disk/disk_private.h \
 	src/disk/disks.c src/disk/unit.c src/disk/unit.h \
 	src/disk/unit_private.h src/disk/unit_show.c src/disk/head.c
+
+check_PROGRAMS += tests/unit/disk_jobs
+TESTS += tests/unit/disk_jobs
+tests_unit_disk_jobs_SOURCES = tests/unit/disk_jobs.c tests/unit/disk_fakes.c \
+	tests/unit/disk_fakes.h
+tests_unit_disk_jobs_LDADD = libdisk.a $(JSON_LIBS)

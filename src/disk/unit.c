@@ -38,7 +38,7 @@ unit_job_over(struct unit *u, int status, const char *why)
 
     assert(j);
     j->status = status;
-    if (status)
+    if (status && why != j->why)
         snprintf(j->why, sizeof j->why, "%s", why ? why : strerror(-status));
     u->now = NULL;
     unit_answer(u, j);
@@ -238,7 +238,7 @@ unit_connect_go(struct unit *u)
         unit_local_close(u);
     else
         u->state = UNIT_CONNECTED;
-    unit_job_over(u, rc, j->why[0] ? j->why : NULL);
+    unit_job_over(u, rc, j->why[0] ? j->why : NULL); /* set in place */
 }
 
 static void

@@ -1,0 +1,652 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A disk's jobs, in every order that matters. */
+#include "config.h"
+
+#include <errno.h>
+
+#include "tests/test.h"
+#include "tests/unit/disk_fakes.h"
+
+static struct blk_conf layer = { .plugin = "memory" };
+static struct conf_disk cd = { .name = "web",
+                               .indirect = 256,
+                               .discard = true,
+                               .buffers = 1 << 20,
+                               .chain = { "web", &layer, 1, false } };
+static struct conf conf = { .refs = 1, .disk = &cd, .disks = 1 };
+static struct conf_disk cd2;
+static struct conf conf2 = { .refs = 1, .disk = &cd2, .disks = 1 };
+static const struct disk_front front = {
+    .kind = "xen", .vm = "guest", .vdev = "xvda", .domid = 3
+};
+static struct disks *disks;
+static char trail[256], sentence[256];
+
+/* ---- config, as far as src/disk needs it ----------------------------------
+ */
+
+struct conf *
+conf_ref(struct conf *c)
+{
+    c->refs++;
+    return c;
+}
+
+void
+conf_unref(struct conf *c)
+{
+    c->refs--;
+}
+
+const struct conf_disk *
+conf_disk(const struct conf *c, const char *name)
+{
+    return !c->disks || strcmp(c->disk[0].name, name) ? NULL : &c->disk[0];
+}
+
+bool
+conf_disk_equal(const struct conf_disk *a, const struct conf_disk *b)
+{
+    return a->chain.layer == b->chain.layer && a->queues == b->queues;
+}
+
+/* ---- what is told, as a trail of letters ----------------------------------
+ */
+
+static void
+tell(char letter, int status, const char *why)
+{
+    size_t n = strlen(trail);
+
+    snprintf(trail + n, sizeof trail - n, "%c%s", letter, status ? "!" : "");
+    if (why)
+        snprintf(sentence, sizeof sentence, "%s", why);
+}
+
+#define TELLER(name, letter)                                                 \
+    static void name(void *ctx, struct disk *d, int status, const char *why) \
+    {                                                                        \
+        (void)ctx;                                                           \
+        (void)d;                                                             \
+        tell(letter, status, why);                                           \
+    }
+TELLER(opened, 'o')
+TELLER(connected, 'c')
+TELLER(disconnected, 'd')
+TELLER(closed, 'x')
+TELLER(stepped, 'p')
+
+static void
+resized(void *ctx, struct disk *d)
+{
+    (void)ctx;
+    (void)d;
+    tell('r', 0, NULL);
+}
+
+static void
+failed(void *ctx, struct disk *d, const char *why)
+{
+    (void)ctx;
+    (void)d;
+    tell('f', 0, why);
+}
+
+static void
+reconnect(void *ctx, struct disk *d)
+{
+    (void)ctx;
+    (void)d;
+    tell('R', 0, NULL);
+}
+
+static const struct disk_owner owner = { resized, failed, reconnect };
+
+static struct loop *loops[1];
+static struct sweep *sweeps[1];
+
+static void
+setup(void)
+{
+    fakes_reset();
+    trail[0] = sentence[0] = '\0';
+    loops[0] = &fake.data;
+    sweeps[0] = (struct sweep *)&fake; /* there is one; nobody looks inside */
+    conf.refs = conf2.refs = 1;
+    REQUIRE(!disks_new(&disks, &fake.control, loops, sweeps, 1, NULL, NULL));
+}
+
+static struct disk *
+open_disk(void)
+{
+    struct disk *d = NULL;
+    char why[128];
+
+    REQUIRE(!disk_open(&d, disks, &conf, &cd, false, &front, &owner, NULL,
+                       opened, why, sizeof why));
+    fake_run();
+    return d;
+}
+
+static struct disk *
+connect_disk(void)
+{
+    struct disk *d = open_disk();
+    struct chan_params p = { .domid = 3, .queues = 1 };
+
+    disk_connect(d, &p, NULL, connected);
+    fake_run();
+    return d;
+}
+
+/* Closes, and sees that nothing is left. */
+static void
+teardown(struct disk *d)
+{
+    disk_close(d, closed);
+    fake_run();
+    if (fake.idle)
+        fake_idle();
+    fake_run();
+    CHECK_EQ(disks_count(disks), 0);
+    CHECK_EQ(conf.refs, 1);
+    CHECK_EQ(conf2.refs, 1);
+    disks_free(disks);
+}
+
+static void
+opens_and_closes(void)
+{
+    struct disk *d;
+
+    setup();
+    d = open_disk();
+    CHECK_EQ(disk_limits(d)->size, 1 << 20);
+    CHECK(disks_find(disks, "web") == d);
+    teardown(d);
+    CHECK_STR(trail, "ox");
+    CHECK_EQ(fake.chain_stops, 1);
+    CHECK_EQ(fake.chain_frees, 1);
+}
+
+static void
+open_fails_with_a_sentence(void)
+{
+    struct disk *d;
+
+    setup();
+    fake.start_error = -ENOENT;
+    d = open_disk();
+    CHECK_STR(sentence, "no such medium");
+    teardown(d);
+    CHECK_STR(trail, "o!x");
+}
+
+static void
+second_front_end_is_refused(void)
+{
+    struct disk *d, *other = NULL;
+    char why[128] = "";
+
+    setup();
+    d = open_disk();
+    CHECK_EQ(disk_open(&other, disks, &conf, &cd, false, &front, &owner, NULL,
+                       opened, why, sizeof why),
+             -EBUSY);
+    CHECK_STR(why, "disk web: expected to be free, found in use by guest xvda");
+    teardown(d);
+}
+
+static void
+waits_for_one_that_closes(void)
+{
+    struct disk *d, *next;
+
+    setup();
+    d = connect_disk();
+    disk_close(d, closed);
+    next = open_disk();
+    CHECK_STR(trail, "oc"); /* the first drains: the second has to wait */
+    CHECK_EQ(fake.chain_starts, 1);
+    fake_idle();
+    fake_run();
+    CHECK_STR(trail, "ocxo");
+    CHECK_EQ(fake.chain_starts, 2);
+    teardown(next);
+}
+
+static void
+held_one_can_be_closed(void)
+{
+    struct disk *d, *next;
+
+    setup();
+    d = connect_disk();
+    disk_close(d, closed);
+    next = open_disk();
+    disk_close(next, closed);
+    fake_run();
+    fake_idle();
+    fake_run();
+    CHECK_STR(trail, "oco!xx");
+    CHECK_EQ(disks_count(disks), 0);
+    disks_free(disks);
+}
+
+static void
+connects_with_what_the_chain_offers(void)
+{
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    CHECK_EQ(fake.params.size, 1 << 20);
+    CHECK(fake.params.discard);
+    CHECK_EQ(fake.params.max_indirect, 256);
+    CHECK_EQ(fake.reserved, 32);
+    teardown(d);
+    CHECK_STR(trail, "ocx");
+    CHECK_EQ(fake.chan_closes, 1);
+}
+
+static void
+readonly_reaches_everybody(void)
+{
+    struct chan_params p = { .queues = 1 };
+    struct disk *d = NULL;
+    char why[128];
+
+    setup();
+    REQUIRE(!disk_open(&d, disks, &conf, &cd, true, &front, &owner, NULL,
+                       opened, why, sizeof why));
+    disk_connect(d, &p, NULL, connected);
+    fake_run();
+    CHECK(disk_readonly(d));
+    CHECK(fake.spec_readonly);
+    CHECK(fake.params.readonly);
+    teardown(d);
+}
+
+static void
+connect_fails_with_a_sentence(void)
+{
+    struct disk *d;
+
+    setup();
+    fake.chan_error = -EINVAL;
+    d = connect_disk();
+    CHECK_STR(trail, "oc!");
+    CHECK_STR(sentence, "ring 0: expected a page, found none");
+    fake.chan_error = 0;
+    teardown(d);
+    CHECK_EQ(fake.chan_closes, 0);
+}
+
+static void
+requests_go_down_and_come_up(void)
+{
+    struct chan_io a, b;
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    fake_request(&a, BLK_READ, 4096, 8192);
+    fake_request(&b, BLK_WRITE, 512, 512);
+    REQUIRE(fake.nsent == 2);
+    CHECK_EQ(fake.sent[0]->req.op, BLK_READ);
+    CHECK_EQ(fake.sent[0]->req.off, 4096);
+    CHECK_EQ(fake.sent[0]->req.len, 8192);
+    CHECK(fake.sent[1]->req.sg.v == &b.iov);
+    fake_end(0);
+    CHECK_EQ(fake.last_error, 0);
+    fake_end(-ENOSPC);
+    CHECK_EQ(fake.last_error, -ENOSPC);
+    CHECK_EQ(fake.completed, 2);
+    teardown(d);
+}
+
+static void
+barrier_is_flush_then_durable_write(void)
+{
+    struct chan_io io;
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    memset(&io, 0, sizeof io);
+    io.op = BLK_WRITE;
+    io.barrier = true;
+    io.len = 512;
+    fake.chan_ops->request(fake.chan_ctx, &io);
+    CHECK_EQ(fake.sent[0]->req.op, BLK_FLUSH);
+    fake_end(0);
+    CHECK_EQ(fake.completed, 0);
+    CHECK_EQ(fake.sent[0]->req.op, BLK_WRITE);
+    CHECK_EQ(fake.sent[0]->req.flags, BLK_FUA);
+    fake_end(0);
+    CHECK_EQ(fake.completed, 1);
+    io.len = 0; /* an empty one is a flush */
+    fake.chan_ops->request(fake.chan_ctx, &io);
+    fake_end(0);
+    CHECK_EQ(fake.nsent, 0);
+    CHECK_EQ(fake.completed, 2);
+    teardown(d);
+}
+
+static void
+long_discard_is_cut(void)
+{
+    uint64_t gib = 1ull << 30, sum = 0;
+    struct chan_io io;
+    struct disk *d;
+    unsigned n = 0;
+
+    setup();
+    d = connect_disk();
+    fake_request(&io, BLK_DISCARD, 512, 5 * gib + 512);
+    while (fake.nsent) {
+        CHECK_EQ(fake.sent[0]->req.off, 512 + sum);
+        sum += fake.sent[0]->req.len;
+        n++;
+        fake_end(0);
+    }
+    CHECK_EQ(sum, 5 * gib + 512);
+    CHECK_EQ(n, 6);
+    CHECK_EQ(fake.completed, 1);
+    teardown(d);
+}
+
+static void
+failed_flush_stops_the_disk(void)
+{
+    struct chan_io io, more;
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    fake_request(&io, BLK_FLUSH, 0, 0);
+    fake_end(-EIO);
+    fake_request(&more, BLK_WRITE, 0, 512);
+    CHECK_EQ(fake.nsent, 0);
+    CHECK_EQ(fake.last_error, -EIO);
+    fake_run();
+    CHECK_STR(trail, "ocf");
+    CHECK(strstr(sentence, "flush failed"));
+    teardown(d);
+}
+
+static void
+flush_that_is_not_there_does_not(void)
+{
+    struct chan_io io;
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    fake_request(&io, BLK_FLUSH, 0, 0);
+    fake_end(-EOPNOTSUPP);
+    fake_run();
+    CHECK_STR(trail, "oc");
+    teardown(d);
+}
+
+static void
+disconnect_drains(void)
+{
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    disk_disconnect(d, disconnected);
+    fake_run();
+    CHECK_STR(trail, "oc");
+    CHECK_EQ(fake.chan_closes, 0);
+    fake_idle();
+    fake_run();
+    CHECK_STR(trail, "ocd");
+    CHECK_EQ(fake.chan_closes, 1);
+    CHECK(!fake_timer());
+    disk_disconnect(d, disconnected); /* of nothing: at once */
+    fake_run();
+    CHECK_STR(trail, "ocdd");
+    teardown(d);
+}
+
+static void
+hung_request_does_not_hold_the_ring(void)
+{
+    struct chan_params p = { .queues = 1 };
+    struct chan_io io;
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    fake_request(&io, BLK_WRITE, 0, 512);
+    disk_disconnect(d, disconnected);
+    fake_run();
+    REQUIRE(fake_timer());
+    fake_run();
+    CHECK_STR(trail, "ocd");
+    CHECK_EQ(fake.chan_closes, 1);
+    disk_connect(d, &p, NULL, connected); /* waits for the old write */
+    fake_run();
+    CHECK_EQ(fake.chan_opens, 1);
+    fake_end(0);
+    fake_run();
+    CHECK_EQ(fake.chan_opens, 2);
+    CHECK_STR(trail, "ocdc");
+    teardown(d);
+}
+
+static void
+fatal_layer_is_mended_by_a_new_connection(void)
+{
+    struct chan_params p = { .queues = 1 };
+    struct chan_io io;
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    fake.chain_events->fatal(fake.chain_ctx, -EIO, "the medium went away");
+    fake_run();
+    CHECK_STR(trail, "ocf");
+    CHECK_STR(sentence, "the medium went away");
+    fake_request(&io, BLK_READ, 0, 512);
+    CHECK_EQ(fake.last_error, -EIO);
+    disk_disconnect(d, disconnected);
+    fake_run();
+    fake_idle();
+    fake_run();
+    disk_connect(d, &p, NULL, connected);
+    fake_run();
+    CHECK_EQ(fake.chains, 2);
+    CHECK_EQ(fake.chain_frees, 1);
+    CHECK_STR(trail, "ocfdc");
+    fake_request(&io, BLK_READ, 0, 512);
+    CHECK_EQ(fake.nsent, 1);
+    fake_end(0);
+    teardown(d);
+}
+
+static void
+broken_ring_is_told(void)
+{
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    fake.chan_ops->broken(fake.chan_ctx, "ring 0: expected 32, found 99");
+    fake_run();
+    CHECK_STR(trail, "ocf");
+    CHECK_STR(sentence, "ring 0: expected 32, found 99");
+    teardown(d);
+}
+
+static void
+resize_is_told(void)
+{
+    struct blk_limits l = { .size = 2 << 20 };
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    fake.chain_events->relimit(fake.chain_ctx, &l);
+    fake_run();
+    CHECK_EQ(fake.resized, 2 << 20);
+    CHECK_EQ(disk_limits(d)->size, 2 << 20);
+    CHECK_STR(trail, "ocr");
+    teardown(d);
+}
+
+static void
+pause_and_close(void)
+{
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    disk_pause(d, stepped, NULL);
+    disk_pause(d, stepped, NULL);
+    fake_run();
+    CHECK_EQ(fake.paused, 1);
+    CHECK_STR(trail, "ocpp");
+    teardown(d); /* resumes first, or nothing in the chain would ever end */
+    CHECK_EQ(fake.resumed, 1);
+}
+
+static int reload_status = 99;
+static void
+reloaded(void *ctx, int status, const char *why)
+{
+    (void)ctx;
+    reload_status = status;
+    if (why)
+        snprintf(sentence, sizeof sentence, "%s", why);
+}
+
+static void
+reload_touches_what_changed(void)
+{
+    static struct blk_conf other = { .plugin = "file" };
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    cd2 = cd;
+    disks_reload(disks, &conf2, reloaded, NULL);
+    fake_run();
+    CHECK_EQ(reload_status, 0);
+    CHECK_EQ(fake.replaces, 0);
+    cd2.chain.layer = &other;
+    cd2.queues = 2;
+    disks_reload(disks, &conf2, reloaded, NULL);
+    fake_run();
+    CHECK_EQ(fake.replaces, 1);
+    CHECK_EQ(conf2.refs, 2);
+    CHECK_EQ(conf.refs, 1);
+    CHECK(disk_conf(d) == &cd2);
+    CHECK(strchr(trail, 'R'));
+    teardown(d);
+}
+
+static void
+reload_that_fails_keeps_the_old(void)
+{
+    static struct blk_conf other = { .plugin = "file" };
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    cd2 = cd;
+    cd2.chain.layer = &other;
+    fake.replace_error = -ENOENT;
+    disks_reload(disks, &conf2, reloaded, NULL);
+    fake_run();
+    CHECK_EQ(reload_status, -ENOENT);
+    CHECK_STR(sentence, "web: keeps its old chain: no such medium");
+    CHECK(disk_conf(d) == &cd);
+    teardown(d);
+}
+
+static struct json_object *shown;
+static void
+show(void *ctx, struct json_object *o)
+{
+    (void)ctx;
+    shown = o;
+}
+
+static void
+shows_while_a_step_hangs(void)
+{
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    fake.hold_steps = true;
+    disk_pause(d, stepped, NULL);
+    disk_show(d, show, NULL);
+    fake_run();
+    REQUIRE(shown);
+    CHECK(strstr(json_object_to_json_string(shown), "\"things\": 7"));
+    CHECK(strstr(json_object_to_json_string(shown), "\"connected\""));
+    json_object_put(shown);
+    fake.hold_steps = false;
+    fake_step(0);
+    fake_run();
+    teardown(d);
+}
+
+static void
+command_out(void *ctx, int status, struct json_object *o)
+{
+    (void)ctx;
+    tell('k', status, json_object_to_json_string(o));
+    json_object_put(o);
+}
+
+static void
+commands_reach_the_layer(void)
+{
+    static const char *const argv[] = { "hello" };
+    struct disk *d;
+
+    setup();
+    d = open_disk();
+    disk_command(d, "fake", 1, argv, command_out, NULL);
+    disk_command(d, "none", 1, argv, command_out, NULL);
+    fake_run();
+    CHECK_STR(trail, "okk!");
+    CHECK(strstr(sentence, "hello"));
+    teardown(d);
+}
+
+int
+main(int argc, char **argv)
+{
+    test_args(argc, argv);
+    TEST(opens_and_closes);
+    TEST(open_fails_with_a_sentence);
+    TEST(second_front_end_is_refused);
+    TEST(waits_for_one_that_closes);
+    TEST(held_one_can_be_closed);
+    TEST(connects_with_what_the_chain_offers);
+    TEST(readonly_reaches_everybody);
+    TEST(connect_fails_with_a_sentence);
+    TEST(requests_go_down_and_come_up);
+    TEST(barrier_is_flush_then_durable_write);
+    TEST(long_discard_is_cut);
+    TEST(failed_flush_stops_the_disk);
+    TEST(flush_that_is_not_there_does_not);
+    TEST(disconnect_drains);
+    TEST(hung_request_does_not_hold_the_ring);
+    TEST(fatal_layer_is_mended_by_a_new_connection);
+    TEST(broken_ring_is_told);
+    TEST(resize_is_told);
+    TEST(pause_and_close);
+    TEST(reload_touches_what_changed);
+    TEST(reload_that_fails_keeps_the_old);
+    TEST(shows_while_a_step_hangs);
+    TEST(commands_reach_the_layer);
+    return test_end();
+}
