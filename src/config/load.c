@@ -86,14 +86,11 @@ source_syntax(struct reader *r, const config_t *config, const char *text)
         return reader_fail(r, line, NULL,
                            "expected each key once, found one again near: %s",
                            found);
-    if (!found[0])
-        return reader_fail(r, line, NULL,
-                           "expected key = value, found the end (%s)",
-                           what ? what : "syntax error");
     return reader_fail(r, line, NULL,
-                       "expected key = value, found %s here or just before: "
-                       "%s",
-                       what ? what : "a syntax error", found);
+                       "expected key = value, found, here or just before: %s "
+                       "(%s)",
+                       found[0] ? found : "the end",
+                       what ? what : "syntax error");
 }
 
 static struct source *

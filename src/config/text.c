@@ -24,6 +24,7 @@ struct scan {
     struct reader *r;
     const char *at, *end;
     int line;
+    int comma; /* its line, while nothing came after it; else 0 */
     unsigned depth;
     char open[CONF_DEPTH]; /* brackets that wait for their end */
     int open_line[CONF_DEPTH];
@@ -274,8 +275,13 @@ scan_close(struct scan *s)
                            "'%c'",
                            strchr(pairs, open)[1], open,
                            s->open_line[s->depth - 1], *s->at);
+    if (s->comma && *s->at != '}')
+        return reader_fail(s->r, s->comma, NULL,
+                           "expected another item after the ',', found '%c'",
+                           *s->at);
     s->depth--;
     s->at++;
+    s->comma = 0;
     return 0;
 }
 
@@ -286,12 +292,14 @@ scan_token(struct scan *s)
 
     if (c == '#' || (c == '/' && (s->at[1] == '/' || s->at[1] == '*')))
         return scan_comment(s);
+    if (strchr(")}]", c))
+        return scan_close(s);
+    if (!isspace((unsigned char)c))
+        s->comma = c == ',' ? s->line : 0;
     if (c == '"')
         return scan_string(s);
     if (strchr("({[", c))
         return scan_open(s);
-    if (strchr(")}]", c))
-        return scan_close(s);
     if (c == '@')
         return reader_fail(s->r, s->line, "@include",
                            "expected none (put more files into the folder "
