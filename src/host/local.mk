@@ -2,7 +2,10 @@
 noinst_HEADERS += src/host/host.h
 
 noinst_LIBRARIES += libhost.a
-libhost_a_SOURCES = src/host/loop.c
+libhost_a_SOURCES = src/host/loop.c src/host/log.c src/host/memory.c \
+	src/host/posix.h src/host/posix_loop.c src/host/posix_work.c \
+	src/host/posix_file.c src/host/posix_info.c src/host/posix_io.c \
+	src/host/posix_uring.c
 
 # What a program that uses libhost.a links to.
 HOST_LIBS = $(EV_LIBS) $(URING_LIBS) $(XEN_LIBS) $(SYSTEMD_LIBS) -lpthread
