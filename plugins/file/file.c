@@ -21,6 +21,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A lock that is taken may be about to go: a disk that is just closing, a
+ * daemon that was killed and whose last I/O the kernel has not yet ended. */
+#define FILE_AGAIN_NS 100000000ull
+enum { FILE_TRIES = 12 };
+
 static const char *const file_directs[] = { "auto", "on", "off", NULL };
 
 static const struct blk_option file_options[] = {
@@ -84,6 +89,14 @@ disk_size(const struct file_handle *h)
 
 /* ---- start --------------------------------------------------------------- */
 
+static void start_open(struct file *f);
+
+static void
+start_again(struct blk_timer *t)
+{
+    start_open(t->data);
+}
+
 static void
 start_failed(struct file *f, int error)
 {
@@ -98,6 +111,12 @@ start_opened(struct blk_open *o)
     struct file *f = o->data;
     struct file_handle *h = f->handle;
 
+    if (o->status == -EBUSY && ++f->tries < FILE_TRIES) {
+        f->again.fire = start_again;
+        f->again.data = f;
+        blk_timer_start(f->layer, &f->again, FILE_AGAIN_NS);
+        return;
+    }
     if (o->status) {
         blk_why(f->layer, "%s", o->why);
         start_failed(f, o->status);
@@ -130,15 +149,15 @@ start_opened(struct blk_open *o)
 }
 
 static void
-start_open(struct file *f, bool lock)
+start_open(struct file *f)
 {
     uint32_t flags = 0;
 
-    if (blk_readonly(f->layer))
+    if (f->handle->readonly)
         flags |= BLK_FILE_RDONLY;
     if (f->direct != FILE_DIRECT_OFF)
         flags |= BLK_FILE_DIRECT;
-    if (lock)
+    if (f->lock && !f->handle->keeper)
         flags |= BLK_FILE_LOCK;
     memset(&f->open, 0, sizeof(f->open));
     f->open.path = f->path;
@@ -154,7 +173,7 @@ static bool
 start_inherit(struct file *f, struct blk_layer *old)
 {
     struct file *from = blk_self(old);
-    bool readonly = blk_readonly(f->layer), was = blk_readonly(old);
+    bool readonly = f->handle->readonly, was = from->handle->readonly;
 
     if (strcmp(from->path, f->path) || !from->lock || !f->lock)
         return false;
@@ -189,12 +208,13 @@ file_start(struct blk_layer *l, struct blk_layer *old)
         return;
     }
     h->refs = 1;
+    h->readonly = blk_readonly(l);
     f->handle = h;
     if (old && start_inherit(f, old)) {
         free(h);
         return;
     }
-    start_open(f, f->lock && !h->keeper);
+    start_open(f);
 }
 
 /* ---- pause, resume, stop ------------------------------------------------- */
@@ -316,7 +336,7 @@ file_stats(struct blk_layer *l, struct blk_out *out)
     blk_put_str(out, "path", f->path);
     blk_put_u64(out, "size", disk_size(h));
     blk_put_str(out, "kind", h->info.device ? "device" : "file");
-    blk_put_str(out, "mode", blk_readonly(l) ? "read-only" : "read-write");
+    blk_put_str(out, "mode", h->readonly ? "read-only" : "read-write");
     blk_put_str(out, "lock", f->lock ? "held" : "none");
     blk_put_u64(out, "direct", h->info.direct);
     blk_put_u64(out, "align", file_align(h));
@@ -360,7 +380,7 @@ file_limits(struct blk_layer *l, struct blk_limits *limits)
     limits->fua = h->info.direct;
     if (!h->info.discard_align || h->no_punch)
         limits->ops &= ~BLK_BIT(BLK_DISCARD);
-    if (blk_readonly(l)) {
+    if (h->readonly) {
         limits->readonly = true;
         limits->ops &= BLK_BIT(BLK_READ) | BLK_BIT(BLK_FLUSH);
     }

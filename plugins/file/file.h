@@ -18,9 +18,9 @@ struct file_handle {
     struct blk_file_info info;
     /* Opened without a lock, because this one holds it: ours by a ref. */
     struct file_handle *keeper;
+    bool readonly; /* opened so */
     bool failed;   /* a sync failed: what was written may be lost */
     bool no_punch; /* the file system said so */
-    bool no_zero;
 };
 
 struct file {
@@ -31,6 +31,8 @@ struct file {
     struct blk_layer *layer;
     struct file_handle *handle;
     struct blk_open open; /* of start, then of rescan */
+    struct blk_timer again;
+    unsigned tries;
     bool rescanning;
     bool waited;  /* pause() or stop() waits for the rescan */
     bool relimit; /* the size changed while we were paused */

@@ -4,8 +4,7 @@
  *
  *   READ, WRITE   the scatter list as it is, when it is exactly the request;
  *                 else, and after a short I/O, windows of it
- *   ZERO          PUNCH (when space may be freed) ─ ZERO ─ writes of zeroes:
- *                 the next where the file system has no such thing
+ *   ZERO          PUNCH, when space may be freed and the file can; else ZERO
  *   DISCARD       PUNCH of the whole blocks in it
  *   FLUSH         SYNC; a failed one is final, see sync_failed()
  */
@@ -22,11 +21,7 @@
 
 enum { FILE_RETRIES = 16, FILE_IOV_MAX = 1024 };
 
-/* What a ZERO writes where nothing better is there; nobody changes it. */
-static const uint8_t file_zeroes[4096] __attribute__((aligned(4096)));
-
 static void rw_next(struct file_req *q);
-static void zero_next(struct file_req *q, enum blk_io_op how);
 
 uint32_t
 file_align(const struct file_handle *h)
@@ -153,6 +148,27 @@ sg_whole(const struct blk_req *r)
     return sum == r->len;
 }
 
+/* Direct I/O takes whole blocks only: gives the end of a window back to the
+ * next one, unless nothing would be left. */
+static void
+window_round(struct file_req *q, uint32_t align)
+{
+    uint64_t excess = q->io.len % align;
+
+    if (excess == q->io.len)
+        return;
+    q->io.len -= excess;
+    while (excess) {
+        struct iovec *last = &q->window[q->io.n - 1];
+        uint64_t cut = excess < last->iov_len ? excess : last->iov_len;
+
+        last->iov_len -= cut;
+        excess -= cut;
+        if (!last->iov_len)
+            q->io.n--;
+    }
+}
+
 /* The next part of the list, at most FILE_WINDOW entries and left bytes. */
 static void
 window_fill(struct file_req *q, uint32_t left)
@@ -175,6 +191,8 @@ window_fill(struct file_req *q, uint32_t left)
     }
     q->io.iov = q->window;
     q->io.n = n;
+    if (left)
+        window_round(q, file_align(req_file(q)->handle));
 }
 
 static void
@@ -336,60 +354,18 @@ zero_done(struct blk_io *io)
         return;
     if (not_supported(io->status) && io->op == BLK_IO_PUNCH) {
         f->handle->no_punch = true;
-        zero_next(q, BLK_IO_ZERO);
+        io_start(q, BLK_IO_ZERO, zero_done);
         return;
     }
-    if (not_supported(io->status) && io->op == BLK_IO_ZERO) {
-        f->handle->no_zero = true;
-        zero_next(q, BLK_IO_WRITE);
-        return;
-    }
-    if (io->status < 0 || (io->op == BLK_IO_WRITE && !io->status)) {
-        write_failed(q, io->status < 0 ? io->status : -EIO);
-        return;
-    }
-    q->at += io->op == BLK_IO_WRITE ? (uint32_t)io->status : q->req->len;
-    if (q->at < q->req->len) {
-        zero_next(q, BLK_IO_WRITE);
+    if (io->status < 0) {
+        write_failed(q, io->status);
         return;
     }
     if (io->op == BLK_IO_PUNCH)
-        f->punched += q->req->len;
+        f->punched += io->len;
     else
-        f->zeroed += q->req->len;
+        f->zeroed += io->len;
     range_end(q);
-}
-
-/* The window, all of it the same zeroes. */
-static void
-window_zero(struct file_req *q, uint32_t left)
-{
-    uint32_t n;
-
-    q->io.len = 0;
-    for (n = 0; n < FILE_WINDOW && left; n++) {
-        size_t len = left < sizeof(file_zeroes) ? left : sizeof(file_zeroes);
-
-        q->window[n].iov_base = (void *)(uintptr_t)file_zeroes;
-        q->window[n].iov_len = len;
-        q->io.len += len;
-        left -= (uint32_t)len;
-    }
-    q->io.iov = q->window;
-    q->io.n = n;
-}
-
-static void
-zero_next(struct file_req *q, enum blk_io_op how)
-{
-    if (how == BLK_IO_ZERO && req_file(q)->handle->no_zero)
-        how = BLK_IO_WRITE;
-    q->io.off = q->req->off + q->at;
-    q->io.len = q->req->len;
-    q->io.fua = false; /* range_end() syncs */
-    if (how == BLK_IO_WRITE)
-        window_zero(q, q->req->len - q->at);
-    io_start(q, how, zero_done);
 }
 
 /* Punching makes zeroes on a file; what a device does is its own choice. */
@@ -400,7 +376,10 @@ zero_start(struct file_req *q)
     bool punch = (q->req->flags & BLK_UNMAP) && !h->info.device &&
                  !h->no_punch && h->info.discard_align;
 
-    zero_next(q, punch ? BLK_IO_PUNCH : BLK_IO_ZERO);
+    q->io.off = q->req->off;
+    q->io.len = q->req->len;
+    q->io.fua = false; /* range_end() syncs */
+    io_start(q, punch ? BLK_IO_PUNCH : BLK_IO_ZERO, zero_done);
 }
 
 /* ---- the door ------------------------------------------------------------ */
@@ -425,7 +404,7 @@ file_submit(struct blk_layer *l, struct blk_req *r)
         rw_next(q);
         break;
     case BLK_FLUSH:
-        if (blk_readonly(l))
+        if (f->handle->readonly)
             blk_end(l, r, 0);
         else
             sync_start(q);
