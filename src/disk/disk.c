@@ -151,8 +151,11 @@ disk_open(struct disk **out, struct disks *ds, struct conf *conf,
     struct job *j;
 
     if (old && old->state != DISK_CLOSING) {
-        snprintf(why, n, "disk %s: expected to be free, found in use by %s %s",
-                 cd->name, old->vm[0] ? old->vm : old->front.kind, old->vdev);
+        bool local = !strcmp(old->front.kind, "local");
+
+        snprintf(why, n, "disk %s is in use by %s %s%s%s", cd->name,
+                 local ? "the process" : "guest", old->vm,
+                 old->vdev[0] ? ", " : "", old->vdev);
         return -EBUSY;
     }
     d = disk_new(ds, conf, cd, front);

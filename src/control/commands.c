@@ -1,0 +1,631 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * commands.c: the daemon's own commands.
+ *
+ * What a command needs of a disk's data half comes later, by mail: the call
+ * waits for it.
+ */
+#include "config.h"
+
+#include "control/commands.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/commands_private.h"
+#include "control/near.h"
+#include "disk/local.h"
+
+void
+put_str(struct json_object *o, const char *key, const char *v)
+{
+    json_object_object_add(o, key, v ? json_object_new_string(v) : NULL);
+}
+
+void
+put_u64(struct json_object *o, const char *key, uint64_t v)
+{
+    json_object_object_add(o, key, json_object_new_uint64(v));
+}
+
+void
+put_bool(struct json_object *o, const char *key, bool v)
+{
+    json_object_object_add(o, key, json_object_new_boolean(v));
+}
+
+static struct conf *
+view_conf(const struct daemon_view *v)
+{
+    return v->conf(v->ctx);
+}
+
+/* ---- disks by name ------------------------------------------------------- */
+
+static void
+near_disk(void *near, struct disk *d)
+{
+    near_try(near, disk_conf(d)->name);
+}
+
+static void
+disk_unknown(const struct daemon_view *v, struct control_call *call,
+             const char *name)
+{
+    const struct conf *conf = view_conf(v);
+    struct near near = { .word = name };
+    char hint[100];
+    unsigned i;
+
+    for (i = 0; i < conf->disks; i++)
+        near_try(&near, conf->disk[i].name);
+    disks_each(v->disks, near_disk, &near);
+    control_fail(call, "there is no disk \"%.64s\"%s", name,
+                 near_hint(&near, hint, sizeof(hint)));
+}
+
+/* NULL: the call was failed. */
+static const struct conf_disk *
+disk_configured(const struct daemon_view *v, struct control_call *call,
+                const char *name)
+{
+    const struct conf_disk *cd = conf_disk(view_conf(v), name);
+
+    if (!cd)
+        disk_unknown(v, call, name);
+    return cd;
+}
+
+/* A disk with a chain that runs.  NULL: the call was failed. */
+static struct disk *
+disk_running(const struct daemon_view *v, struct control_call *call,
+             const char *name)
+{
+    struct disk *d = disks_find(v->disks, name);
+
+    if (d)
+        return d;
+    if (disk_configured(v, call, name))
+        control_fail(call, "disk %s: no front-end has it, so it is not open",
+                     name);
+    return NULL;
+}
+
+/* ---- list, show, stats --------------------------------------------------- */
+
+static struct json_object *
+chain_describe(const struct chain_spec *spec)
+{
+    struct json_object *all = json_object_new_array();
+    unsigned i, k;
+
+    for (i = 0; i < spec->n; i++) {
+        const struct blk_conf *l = &spec->layer[i];
+        struct json_object *o = json_object_new_object();
+        struct json_object *options = json_object_new_object();
+
+        put_str(o, "name", l->name);
+        put_str(o, "plugin", l->plugin);
+        for (k = 0; k < l->n; k++)
+            put_str(options, l->kv[k].key, l->kv[k].value);
+        json_object_object_add(o, "options", options);
+        json_object_array_add(all, o);
+    }
+    return all;
+}
+
+static const char *
+mode_name(enum conf_mode mode)
+{
+    static const char *const names[] = { [CONF_INTERCEPT] = "intercept",
+                                         [CONF_INTERPOSE] = "interpose",
+                                         [CONF_PASSTHROUGH] = "passthrough" };
+
+    return names[mode];
+}
+
+/* What the config says of a disk; state: when it is not open. */
+static void
+conf_describe(struct json_object *o, const struct conf_disk *cd)
+{
+    char at[300];
+
+    snprintf(at, sizeof(at), "%s:%d", cd->file, cd->line);
+    put_str(o, "configured-at", at);
+    json_object_object_add(o, "chain", chain_describe(&cd->chain));
+    if (cd->vm) {
+        put_str(o, "for-vm", cd->vm);
+        put_str(o, "for-vdev", cd->vdev);
+    }
+}
+
+static struct json_object *
+free_brief(const struct conf_disk *cd)
+{
+    struct json_object *o = json_object_new_object();
+
+    put_str(o, "disk", cd->name);
+    put_str(o, "state", "free");
+    put_str(o, "mode", mode_name(cd->mode));
+    put_bool(o, "readonly", cd->readonly);
+    return o;
+}
+
+static void
+list_open(void *ctx, struct disk *d)
+{
+    json_object_array_add(ctx, disk_brief(d));
+}
+
+static void
+list_command(void *ctx, struct control_call *call, int argc,
+             const char *const *argv)
+{
+    const struct daemon_view *v = ctx;
+    const struct conf *conf = view_conf(v);
+    struct json_object *o = json_object_new_object();
+    struct json_object *all = json_object_new_array();
+    unsigned i;
+
+    (void)argc;
+    (void)argv;
+    disks_each(v->disks, list_open, all);
+    for (i = 0; i < conf->disks; i++) {
+        if (!disks_find(v->disks, conf->disk[i].name))
+            json_object_array_add(all, free_brief(&conf->disk[i]));
+    }
+    json_object_object_add(o, "disks", all);
+    if (v->xenbus)
+        json_object_object_add(o, "vbds", xenbus_list(v->xenbus));
+    control_answer(call, o);
+}
+
+/* A show under way: the config may be another one when it is answered. */
+struct show {
+    struct control_call *call;
+    struct json_object *conf;
+};
+
+static void
+show_done(void *ctx, struct json_object *o)
+{
+    struct show *s = ctx;
+
+    json_object_object_foreach(s->conf, key, value)
+    {
+        json_object_object_add(o, key, json_object_get(value));
+    }
+    json_object_put(s->conf);
+    control_answer(s->call, o);
+    free(s);
+}
+
+static void
+show_command(void *ctx, struct control_call *call, int argc,
+             const char *const *argv)
+{
+    const struct daemon_view *v = ctx;
+    struct disk *d = disks_find(v->disks, argv[0]);
+    const struct conf_disk *cd;
+    struct json_object *o;
+    struct show *s;
+
+    (void)argc;
+    if (!d) {
+        cd = disk_configured(v, call, argv[0]);
+        if (cd) {
+            o = free_brief(cd);
+            conf_describe(o, cd);
+            control_answer(call, o);
+        }
+        return;
+    }
+    s = calloc(1, sizeof(*s));
+    if (!s) {
+        control_fail(call, "out of memory");
+        return;
+    }
+    s->call = call;
+    s->conf = json_object_new_object();
+    conf_describe(s->conf, disk_conf(d));
+    disk_show(d, show_done, s);
+}
+
+/* Several disks are asked at once; the answer goes when the last one came. */
+struct stats {
+    struct control_call *call;
+    struct json_object *all;
+    uint64_t at_ns;
+    unsigned waits;
+};
+
+static void
+stats_copy(struct json_object *to, struct json_object *from, const char *key)
+{
+    struct json_object *v;
+
+    if (json_object_object_get_ex(from, key, &v))
+        json_object_object_add(to, key, json_object_get(v));
+}
+
+static void
+stats_over(struct stats *s)
+{
+    struct json_object *o;
+
+    if (--s->waits)
+        return;
+    o = json_object_new_object();
+    put_u64(o, "at_ns", s->at_ns);
+    json_object_object_add(o, "disks", s->all);
+    control_answer(s->call, o);
+    free(s);
+}
+
+static void
+stats_one(void *ctx, struct json_object *shown)
+{
+    static const char *const keys[] = { "disk",     "state",   "front",
+                                        "in-chain", "channel", "layers" };
+    struct json_object *o = json_object_new_object();
+    struct stats *s = ctx;
+    unsigned i;
+
+    for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        stats_copy(o, shown, keys[i]);
+    json_object_put(shown);
+    json_object_array_add(s->all, o);
+    stats_over(s);
+}
+
+static void
+stats_ask(void *ctx, struct disk *d)
+{
+    struct stats *s = ctx;
+
+    s->waits++;
+    disk_show(d, stats_one, s);
+}
+
+static void
+stats_command(void *ctx, struct control_call *call, int argc,
+              const char *const *argv)
+{
+    const struct daemon_view *v = ctx;
+    struct disk *d = argc ? disk_running(v, call, argv[0]) : NULL;
+    struct stats *s;
+
+    if (argc && !d)
+        return;
+    s = calloc(1, sizeof(*s));
+    if (!s) {
+        control_fail(call, "out of memory");
+        return;
+    }
+    s->call = call;
+    s->all = json_object_new_array();
+    s->at_ns = v->loop->ops->now(v->loop);
+    s->waits = 1; /* ours, so that it does not end in between */
+    if (d)
+        stats_ask(s, d);
+    else
+        disks_each(v->disks, stats_ask, s);
+    stats_over(s);
+}
+
+/* ---- pause, resume, layer, resize ---------------------------------------- */
+
+static void
+call_step_done(void *ctx, struct disk *d, int status, const char *why)
+{
+    struct control_call *call = ctx;
+
+    if (status)
+        control_fail(call, "disk %s: %s", disk_conf(d)->name,
+                     why ? why : strerror(-status));
+    else
+        control_answer(call, disk_brief(d));
+}
+
+static void
+pause_command(void *ctx, struct control_call *call, int argc,
+              const char *const *argv)
+{
+    struct disk *d = disk_running(ctx, call, argv[0]);
+
+    (void)argc;
+    if (d)
+        disk_pause(d, call_step_done, call);
+}
+
+static void
+resume_command(void *ctx, struct control_call *call, int argc,
+               const char *const *argv)
+{
+    struct disk *d = disk_running(ctx, call, argv[0]);
+
+    (void)argc;
+    if (d)
+        disk_resume(d, call_step_done, call);
+}
+
+/* The lines that a layer printed, as one. */
+static void
+text_join(struct json_object *out, char *to, size_t n)
+{
+    struct json_object *lines;
+    size_t i, at = 0;
+
+    to[0] = '\0';
+    if (!json_object_object_get_ex(out, "text", &lines))
+        return;
+    for (i = 0; i < json_object_array_length(lines) && at < n; i++) {
+        int len = snprintf(
+            to + at, n - at, "%s",
+            json_object_get_string(json_object_array_get_idx(lines, i)));
+
+        at += len > 0 ? (size_t)len : 0;
+    }
+    at = strlen(to);
+    while (at && to[at - 1] == '\n')
+        to[--at] = '\0';
+}
+
+static void
+layer_done(void *ctx, int status, struct json_object *out)
+{
+    struct control_call *call = ctx;
+    char why[512];
+
+    if (!status) {
+        control_answer(call, out);
+        return;
+    }
+    text_join(out, why, sizeof(why));
+    control_fail(call, "%s", why[0] ? why : strerror(-status));
+    json_object_put(out);
+}
+
+static const char *
+layer_find(const struct chain_spec *spec, const char *name, struct near *near)
+{
+    unsigned i;
+
+    for (i = 0; i < spec->n; i++) {
+        if (!strcmp(spec->layer[i].name, name))
+            return spec->layer[i].name;
+        near_try(near, spec->layer[i].name);
+    }
+    return NULL;
+}
+
+static void
+layer_command(void *ctx, struct control_call *call, int argc,
+              const char *const *argv)
+{
+    struct disk *d = disk_running(ctx, call, argv[0]);
+    struct near near = { .word = argv[1] };
+    char hint[100];
+
+    if (!d)
+        return;
+    if (!layer_find(&disk_conf(d)->chain, argv[1], &near)) {
+        control_fail(call, "disk %s has no layer \"%.64s\"%s", argv[0], argv[1],
+                     near_hint(&near, hint, sizeof(hint)));
+        return;
+    }
+    disk_command(d, argv[1], argc - 2, argv + 2, layer_done, call);
+}
+
+static void
+resize_command(void *ctx, struct control_call *call, int argc,
+               const char *const *argv)
+{
+    static const char *const rescan[] = { "rescan", NULL };
+    struct disk *d = disk_running(ctx, call, argv[0]);
+    const struct chain_spec *spec;
+
+    (void)argc;
+    if (!d)
+        return;
+    spec = &disk_conf(d)->chain;
+    disk_command(d, spec->layer[spec->n - 1].name, 1, rescan, layer_done, call);
+}
+
+/* ---- attach, detach, front ----------------------------------------------- */
+
+static bool
+store_there(const struct daemon_view *v, struct control_call *call)
+{
+    if (!v->store)
+        control_fail(call, "this daemon runs without Xen: there is no "
+                           "XenStore to write to");
+    return v->store;
+}
+
+static void
+attach_command(void *ctx, struct control_call *call, int argc,
+               const char *const *argv)
+{
+    const struct daemon_view *v = ctx;
+    struct xenbus_attach a = { .params = argv[0],
+                               .vm = argv[1],
+                               .vdev = argv[2],
+                               .kind = view_conf(v)->kinds[0] };
+    char why[400] = "";
+    int i;
+
+    for (i = 3; i < argc; i++) {
+        if (!strcmp(argv[i], "ro"))
+            a.readonly = true;
+        else
+            a.kind = argv[i];
+    }
+    if (!store_there(v, call) || !disk_configured(v, call, argv[0]))
+        return;
+    if (xenbus_attach(v->store, &a, why, sizeof(why)))
+        control_fail(call, "%s", why);
+    else
+        control_answer(call, NULL);
+}
+
+static void
+detach_command(void *ctx, struct control_call *call, int argc,
+               const char *const *argv)
+{
+    const struct daemon_view *v = ctx;
+    char why[400] = "";
+
+    if (argc > 2 && strcmp(argv[2], "force")) {
+        control_fail(call, "detach: expected force or nothing, found \"%.64s\"",
+                     argv[2]);
+        return;
+    }
+    if (!store_there(v, call))
+        return;
+    if (xenbus_detach(v->store, argv[0], argv[1], argc > 2, why, sizeof(why)))
+        control_fail(call, "%s", why);
+    else
+        control_answer(call, NULL);
+}
+
+static void
+front_command(void *ctx, struct control_call *call, int argc,
+              const char *const *argv)
+{
+    const struct daemon_view *v = ctx;
+    const struct conf_disk *cd = disk_configured(v, call, argv[0]);
+
+    if (cd)
+        local_front(v->disks, view_conf(v), cd, call, argc - 1, argv + 1);
+}
+
+/* ---- the daemon ---------------------------------------------------------- */
+
+static void
+log_command(void *ctx, struct control_call *call, int argc,
+            const char *const *argv)
+{
+    static const struct {
+        const char *name;
+        enum blk_level level;
+    } levels[] = { { "err", BLK_ERR },
+                   { "warn", BLK_WARN },
+                   { "info", BLK_INFO },
+                   { "debug", BLK_DEBUG } };
+    const struct daemon_view *v = ctx;
+    unsigned i;
+
+    (void)argc;
+    for (i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+        if (!strcmp(argv[0], levels[i].name)) {
+            v->log_level(v->ctx, (int)levels[i].level);
+            control_answer(call, NULL);
+            return;
+        }
+    }
+    control_fail(call,
+                 "log: expected err, warn, info or debug, found \"%.64s\"",
+                 argv[0]);
+}
+
+static void
+config_command(void *ctx, struct control_call *call, int argc,
+               const char *const *argv)
+{
+    const struct daemon_view *v = ctx;
+    char *text = NULL;
+    size_t len;
+    FILE *f = open_memstream(&text, &len);
+
+    (void)argc;
+    (void)argv;
+    if (!f) {
+        control_fail(call, "out of memory");
+        return;
+    }
+    conf_print(view_conf(v), f);
+    if (fclose(f))
+        control_fail(call, "out of memory");
+    else
+        control_answer(call, json_object_new_string(text));
+    free(text);
+}
+
+static void
+version_command(void *ctx, struct control_call *call, int argc,
+                const char *const *argv)
+{
+    const struct daemon_view *v = ctx;
+    struct json_object *o = json_object_new_object();
+
+    (void)argc;
+    (void)argv;
+    put_str(o, "version", PACKAGE_VERSION);
+    put_str(o, "host", v->store ? "xen" : "local");
+    put_u64(o, "disks", disks_count(v->disks));
+    control_answer(call, o);
+}
+
+static void
+reload_done(void *arg, int status, const char *why)
+{
+    if (status)
+        control_fail(arg, "%s", why ? why : strerror(-status));
+    else
+        control_answer(arg, NULL);
+}
+
+static void
+reload_command(void *ctx, struct control_call *call, int argc,
+               const char *const *argv)
+{
+    const struct daemon_view *v = ctx;
+
+    (void)argc;
+    (void)argv;
+    v->reload(v->ctx, reload_done, call);
+}
+
+/* ---- the register -------------------------------------------------------- */
+
+static const struct {
+    const char *name, *usage;
+    int min, max;
+    control_fn *fn;
+    const char *help;
+} all[] = {
+    { "list", "", 0, 0, list_command, "every disk, and what it does" },
+    { "show", "DISK", 1, 1, show_command, "everything about a disk" },
+    { "stats", "[DISK]", 0, 1, stats_command, "counters of disks" },
+    { "attach", "DISK VM VDEV [ro] [KIND]", 3, 5, attach_command,
+      "give a guest a disk" },
+    { "detach", "VM VDEV [force]", 2, 3, detach_command,
+      "take a disk from a guest" },
+    { "pause", "DISK", 1, 1, pause_command, "hold a disk's requests" },
+    { "resume", "DISK", 1, 1, resume_command, "let them go on" },
+    { "layer", "DISK LAYER COMMAND [ARG...]", 3, -1, layer_command,
+      "a command of a layer's own" },
+    { "resize", "DISK", 1, 1, resize_command,
+      "look at the medium's size again" },
+    { "front", "DISK [KEY=VALUE...]", 1, -1, front_command,
+      "be the front-end of a disk" },
+    { "plugins", "", 0, 0, plugins_command, "what a chain can be made of" },
+    { "log", "LEVEL", 1, 1, log_command, "err, warn, info or debug" },
+    { "config", "", 0, 0, config_command, "the configuration in force" },
+    { "reload", "", 0, 0, reload_command, "read the configuration again" },
+    { "version", "", 0, 0, version_command, "of the daemon" },
+};
+
+int
+commands_register(struct daemon_view *v)
+{
+    unsigned i;
+
+    for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        control_register(v->control, all[i].name, all[i].usage, all[i].min,
+                         all[i].max, all[i].help, all[i].fn, v);
+    return 0;
+}
