@@ -113,7 +113,7 @@ hd_parse(const char *p, uint32_t *devid)
     return 0;
 }
 
-/* "d0", "d0p1": of Xen's own naming. */
+/* "d0", "d0p1", of Xen's own naming; there, "p0" is the whole disk. */
 static int
 d_parse(const char *p, uint32_t *devid)
 {
@@ -123,11 +123,11 @@ d_parse(const char *p, uint32_t *devid)
         return -EINVAL;
     if (*p == 'p') {
         p++;
-        if (!*p || partition_parse(p, 255, &part))
+        if ((p[0] == '0' && p[1]) || digits_parse(&p, 255, &part))
             return -EINVAL;
-    } else if (*p) {
-        return -EINVAL;
     }
+    if (*p)
+        return -EINVAL;
     return xvd_number(disk, part, devid);
 }
 
