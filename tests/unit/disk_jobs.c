@@ -193,7 +193,7 @@ second_front_end_is_refused(void)
     CHECK_EQ(disk_open(&other, disks, &conf, &cd, false, &front, &owner, NULL,
                        opened, why, sizeof why),
              -EBUSY);
-    CHECK_STR(why, "disk web: expected to be free, found in use by guest xvda");
+    CHECK_STR(why, "disk web is in use by guest guest, xvda");
     teardown(d);
 }
 
