@@ -233,6 +233,10 @@ struct store {
     void *ctx;
 };
 
+/* Whether a driver of this domain's kernel serves back-ends of this kind
+ * ("vbd": xen-blkback): two back-ends must not fight for one directory. */
+bool host_kernel_serves(const char *kind);
+
 int store_xen_open(struct store **, struct loop *, char *why, size_t n);
 
 #endif
