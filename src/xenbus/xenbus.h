@@ -31,8 +31,10 @@ int xenbus_new(struct xenbus **, struct loop *, struct store *, struct disks *,
 /* A new config: vbds that now match are claimed, those that no longer do and
  * are not connected are let go; changed disks follow disks_reload(). */
 void xenbus_reload(struct xenbus *, struct conf *);
-/* Drain all, leave every vbd fit for re-attach (state 2 with online=1, or as
- * the front-end needs it); done when quiet. */
+/* Drain all, leave every vbd fit for re-attach: states stay as they are, so
+ * that a front-end at 4 only waits, and the next process goes on with the same
+ * rings.  done (from a task) when every disk is closed; only then may it be
+ * freed. */
 void xenbus_stop(struct xenbus *, void (*done)(void *), void *ctx);
 void xenbus_free(struct xenbus *);
 /* Every vbd seen under the kinds, claimed or not, for `list` and `show`. */

@@ -1,0 +1,655 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * vbd.c: one vbd: a look at its levels, and the act that follows.
+ *
+ *     vbd_look() ─► vbd_see() ─► bus_decide() ─► vbd_do() ─┐
+ *         ▲                                                 │ again while
+ *         └─────────────────────────────────────────────────┘ it moved
+ *
+ * Whatever takes time (the disk opens, connects, disconnects, closes) ends in
+ * a callback that changes a level and makes the vbd dirty.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "xenbus/read.h"
+#include "xenbus/vbd.h"
+
+/* What an act came to. */
+enum result { WAITS, MOVED };
+
+/* Most moves of one look: new to connected takes four. */
+enum { MOVES_MAX = 6 };
+
+void
+vbd_log(struct vbd *v, enum blk_level level, const char *fmt, ...)
+{
+    struct log_fields f = { .disk = v->disk_name[0] ? v->disk_name : NULL,
+                            .vm = v->vm[0] ? v->vm : NULL };
+    char line[VBD_WHY + 64];
+    va_list ap;
+
+    if (!log_allowed(&v->limit, xenbus_now(v->x)))
+        return;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    log_line(level, &f, "%s: %s/%" PRIu32 "/%" PRIu32 ": %s",
+             v->disk_name[0] ? v->disk_name : "-", v->kind, v->domid, v->devid,
+             line);
+}
+
+/* XenStore failed us: everything is read again a little later. */
+static void
+vbd_store_failed(struct vbd *v, int rc, const char *what)
+{
+    if (rc != -EAGAIN && rc != -ESTALE && rc != -ENOENT)
+        vbd_log(v, BLK_WARN, "%s: XenStore: %s", what, strerror(-rc));
+    vbd_later(v, rc == -EAGAIN || rc == -ESTALE || rc == -ENOENT
+                     ? CONFLICT_RETRY_NS
+                     : STORE_RETRY_NS);
+}
+
+/* ---- the medium ---------------------------------------------------------- */
+
+static void
+vbd_open_failed(struct vbd *v, int status, const char *why)
+{
+    v->open_failed = true;
+    v->reopen_after =
+        v->reopen_after ? v->reopen_after * 2 : (uint64_t)REOPEN_FIRST_NS;
+    if (v->reopen_after > REOPEN_MAX_NS)
+        v->reopen_after = REOPEN_MAX_NS;
+    v->reopen_at = xenbus_now(v->x) + v->reopen_after;
+    vbd_later(v, v->reopen_after);
+    if (strcmp(v->why, why))
+        vbd_error_say(v, status, why);
+    vbd_error_hotplug(v, why);
+}
+
+static void
+vbd_opened(void *ctx, struct disk *d, int status, const char *why)
+{
+    struct vbd *v = ctx;
+
+    (void)d;
+    if (v->medium != MEDIUM_OPENING)
+        return;
+    if (status) {
+        vbd_open_failed(v, status, why ? why : strerror(-status));
+        vbd_medium_release(v);
+    } else {
+        v->medium = MEDIUM_READY;
+        v->open_failed = false;
+        v->reopen_after = 0;
+        vbd_error_clear(v);
+        vbd_error_hotplug(v, NULL);
+    }
+    xenbus_dirty(v);
+}
+
+static void
+vbd_closed(void *ctx, struct disk *d, int status, const char *why)
+{
+    struct vbd *v = ctx, *other;
+
+    (void)d;
+    (void)status;
+    (void)why;
+    v->disk = NULL;
+    v->medium = MEDIUM_NONE;
+    v->link = LINK_DOWN;
+    xenbus_dirty(v);
+    /* Another vbd may have waited for this disk. */
+    for (other = v->x->first; other; other = other->next) {
+        if (other->open_failed && !strcmp(other->disk_name, v->disk_name)) {
+            other->reopen_at = 0;
+            xenbus_dirty(other);
+        }
+    }
+    xenbus_quiet(v->x);
+}
+
+void
+vbd_medium_release(struct vbd *v)
+{
+    if (!v->disk || v->medium == MEDIUM_CLOSING)
+        return;
+    v->medium = MEDIUM_CLOSING;
+    v->link = LINK_BUSY;
+    v->connected_seen = v->restarted = false;
+    disk_close(v->disk, vbd_closed);
+}
+
+static void
+vbd_resized(void *ctx, struct disk *d)
+{
+    struct vbd *v = ctx;
+
+    (void)d;
+    v->resized = true;
+    xenbus_dirty(v);
+}
+
+static void
+vbd_failed(void *ctx, struct disk *d, const char *why)
+{
+    struct vbd *v = ctx;
+
+    (void)d;
+    v->refused = true;
+    vbd_error_say(v, -EIO, why);
+    xenbus_dirty(v);
+}
+
+/* A front-end can't be told to connect again: Linux would take the disk away
+ * from its user.  It is so at its next connection. */
+static void
+vbd_reconnect(void *ctx, struct disk *d)
+{
+    struct vbd *v = ctx;
+
+    (void)d;
+    if (v->link == LINK_DOWN)
+        xenbus_dirty(v);
+    else
+        xenbus_event(v, "pending",
+                     "the changed settings hold from the next connection on");
+}
+
+static const struct disk_owner vbd_owner = {
+    .resized = vbd_resized,
+    .failed = vbd_failed,
+    .reconnect = vbd_reconnect,
+};
+
+/* True when the medium is ready; else it is on its way, or it failed. */
+static bool
+vbd_medium(struct vbd *v)
+{
+    const struct conf_disk *cd = conf_disk(v->x->conf, v->disk_name);
+    struct disk_front front = {
+        .kind = "xen", .vm = v->vm, .vdev = v->vdev, .domid = v->domid
+    };
+    char why[VBD_WHY];
+    int rc;
+
+    if (v->medium != MEDIUM_NONE)
+        return v->medium == MEDIUM_READY;
+    if (!cd || (v->open_failed && v->reopen_at > xenbus_now(v->x)))
+        return false;
+    snprintf(front.path, sizeof front.path, "%.*s", (int)sizeof front.path - 1,
+             v->back);
+    v->medium = MEDIUM_OPENING;
+    v->opening_at = xenbus_now(v->x);
+    rc = disk_open(&v->disk, v->x->disks, v->x->conf, cd, v->readonly, &front,
+                   &vbd_owner, v, vbd_opened, why, sizeof why);
+    if (rc) {
+        v->disk = NULL;
+        v->medium = MEDIUM_NONE;
+        vbd_open_failed(v, rc, why);
+    }
+    return v->medium == MEDIUM_READY;
+}
+
+/* ---- the connection ------------------------------------------------------ */
+
+static void
+vbd_refuse(struct vbd *v, int error, const char *why)
+{
+    v->refused = true;
+    vbd_error_say(v, error, why);
+}
+
+static void
+vbd_connected(void *ctx, struct disk *d, int status, const char *why)
+{
+    struct vbd *v = ctx;
+
+    (void)d;
+    if (v->medium == MEDIUM_CLOSING)
+        return;
+    if (status) {
+        v->link = LINK_DOWN;
+        vbd_refuse(v, status, why ? why : strerror(-status));
+    } else {
+        v->link = LINK_UP;
+        v->resized = true; /* since the geometry was written, perhaps */
+    }
+    xenbus_dirty(v);
+}
+
+static void
+vbd_disconnected(void *ctx, struct disk *d, int status, const char *why)
+{
+    struct vbd *v = ctx;
+
+    (void)d;
+    (void)status;
+    (void)why;
+    if (v->medium == MEDIUM_CLOSING)
+        return;
+    v->link = LINK_DOWN;
+    xenbus_dirty(v);
+}
+
+static void
+vbd_link_lost(struct vbd *v)
+{
+    v->link = LINK_BUSY;
+    v->connected_seen = v->restarted = false;
+    disk_disconnect(v->disk, vbd_disconnected);
+}
+
+/* Each connection has a number of its own, by which a later process knows
+ * whether a table of requests belongs to it.  found: states say connected, so
+ * it may be one that an earlier process made; else it stands in XenStore with
+ * the geometry before state 4. */
+static int
+vbd_take_nonce(struct vbd *v, bool found)
+{
+    uint64_t old = found && !v->nonce ? vbd_read_nonce(v) : 0;
+
+    v->nonce = old ? old : v->x->loop->ops->random(v->x->loop) | 1;
+    return found && !old ? vbd_publish_geometry(v) : 0;
+}
+
+static enum result
+vbd_connect(struct vbd *v, enum bus_act act)
+{
+    const struct conf_disk *cd = disk_conf(v->disk);
+    struct front_ask ask = { .front = v->front,
+                             .back = v->back,
+                             .queues_max = cd->queues,
+                             .order_max = cd->ring_order };
+    struct chan_params p;
+    char why[VBD_WHY];
+    int rc;
+
+    memset(&p, 0, sizeof p);
+    rc = front_read(v->x->store, &ask, &p, why, sizeof why);
+    if (rc && rc != -EPROTO) {
+        vbd_store_failed(v, rc, "front-end nodes");
+        return WAITS;
+    }
+    if (rc) {
+        v->inherited = false;
+        /* One that is leaving has perhaps removed its nodes. */
+        if (v->front_state != BUS_CLOSING)
+            vbd_refuse(v, rc, why);
+        return MOVED;
+    }
+    p.domid = v->domid;
+    rc = vbd_take_nonce(v, act == ACT_RESUME || v->own == BUS_CONNECTED);
+    if (rc) {
+        vbd_store_failed(v, rc, "geometry");
+        return WAITS;
+    }
+    p.nonce = v->nonce;
+    p.max_indirect = cd->indirect;
+    p.barrier = cd->barrier;
+    v->inherited = false;
+    v->link = LINK_BUSY;
+    v->connected_seen = v->restarted = false;
+    disk_connect(v->disk, &p, NULL, vbd_connected);
+    return WAITS;
+}
+
+/* ---- acts ---------------------------------------------------------------- */
+
+static enum result
+vbd_move(struct vbd *v, enum bus_state to)
+{
+    char detail[96];
+    int rc = vbd_publish_state(v, v->own, to);
+
+    if (rc) {
+        vbd_store_failed(v, rc, "state");
+        return WAITS;
+    }
+    snprintf(detail, sizeof detail, "%d (%s) -> %d (%s), front-end %s%s",
+             (int)v->own, bus_name(v->own), (int)to, bus_name(to),
+             bus_name(v->front_state), v->online ? "" : ", going offline");
+    v->own = to;
+    vbd_log(v, BLK_INFO, "%s", detail);
+    xenbus_event(v, "state", detail);
+    return MOVED;
+}
+
+/* When the medium can't be opened: where a script of xl looks, it is better
+ * to go on and let the script fail with our sentence than to let xl time out
+ * without one.  Elsewhere nobody would look, and a guest would start without
+ * its disk: stay. */
+static bool
+vbd_offer_failed(const struct vbd *v)
+{
+    return v->open_failed && v->scripted && v->told_script &&
+           v->own == BUS_INITIALISING;
+}
+
+/* A medium that takes its time (a server far away) must not make the toolstack
+ * give up: guests wait longer than it does. */
+static bool
+vbd_offer_early(struct vbd *v)
+{
+    uint64_t waited = xenbus_now(v->x) - v->opening_at;
+
+    if (v->medium != MEDIUM_OPENING)
+        return false;
+    if (waited >= OFFER_AFTER_NS)
+        return true;
+    vbd_later(v, OFFER_AFTER_NS - waited);
+    return false;
+}
+
+static enum result
+vbd_offer(struct vbd *v)
+{
+    bool ready = vbd_medium(v);
+    int rc;
+
+    if (!ready && !vbd_offer_failed(v) && !vbd_offer_early(v))
+        return WAITS;
+    rc = vbd_publish_limits(v);
+    if (!rc && ready)
+        rc = vbd_publish_geometry(v);
+    if (rc) {
+        vbd_store_failed(v, rc, "limits");
+        return WAITS;
+    }
+    return vbd_move(v, BUS_INIT_WAIT);
+}
+
+static enum result
+vbd_join(struct vbd *v, enum bus_act act)
+{
+    int rc;
+
+    if (!vbd_medium(v))
+        return WAITS;
+    if (v->link == LINK_DOWN)
+        return vbd_connect(v, act);
+    rc = vbd_publish_geometry(v);
+    if (rc) {
+        vbd_store_failed(v, rc, "geometry");
+        return WAITS;
+    }
+    vbd_error_clear(v);
+    return vbd_move(v, BUS_CONNECTED);
+}
+
+static enum result
+vbd_do(struct vbd *v, enum bus_act act)
+{
+    switch (act) {
+    case ACT_OFFER:
+        return vbd_offer(v);
+    case ACT_JOIN:
+    case ACT_RESUME:
+        return vbd_join(v, act);
+    case ACT_SHOW:
+    case ACT_REFUSE:
+        return vbd_move(v, BUS_CLOSING);
+    case ACT_END:
+        if (v->link == LINK_DOWN)
+            return vbd_move(v, BUS_CLOSED);
+        vbd_link_lost(v);
+        return WAITS;
+    case ACT_CUT:
+        vbd_link_lost(v);
+        return WAITS;
+    case ACT_NONE:
+    case ACT_COUNT:
+        break;
+    }
+    return WAITS;
+}
+
+/* ---- a look -------------------------------------------------------------- */
+
+static void
+vbd_watch_front(struct vbd *v)
+{
+    struct store *s = v->x->store;
+    char path[NODE_PATH];
+
+    if (v->token[0] && strcmp(v->watched, v->front)) {
+        if (!node_path(path, v->watched, "state"))
+            s->ops->unwatch(s, path, v->token);
+        v->token[0] = '\0';
+    }
+    if (v->token[0] || !v->claimed || node_path(path, v->front, "state"))
+        return;
+    snprintf(v->token, sizeof v->token, "f%u", ++v->x->tokens);
+    snprintf(v->watched, sizeof v->watched, "%s", v->front);
+    if (s->ops->watch(s, path, v->token)) {
+        v->token[0] = '\0';
+        vbd_later(v, STORE_RETRY_NS);
+    }
+}
+
+/* The levels that bus_decide() needs; 0 or -errno of XenStore. */
+static int
+vbd_see(struct vbd *v)
+{
+    enum bus_state before = v->front_state;
+    uint64_t online = 0;
+    int rc;
+
+    rc = node_number(v->x->store, 0, v->back, "online", 1, &online, NULL, 0);
+    if (rc && rc != -ENOENT && rc != -EINVAL)
+        return rc;
+    v->online = !rc && online;
+    rc = node_state(v->x->store, 0, v->front, &v->front_state);
+    if (rc && rc != -ENOENT)
+        return rc;
+    if (v->front_state != BUS_INITIALISED && v->front_state != BUS_CONNECTED)
+        v->refused = false;
+    if (v->front_state != BUS_CONNECTED && v->front_state != BUS_CLOSING)
+        v->inherited = false;
+    if (v->link == LINK_UP && v->front_state == BUS_CONNECTED)
+        v->connected_seen = true;
+    v->restarted = v->connected_seen && v->front_state == BUS_INITIALISED;
+    if (before != v->front_state)
+        vbd_log(v, BLK_DEBUG, "front-end: %s -> %s", bus_name(before),
+                bus_name(v->front_state));
+    return 0;
+}
+
+/* A device that we claim no longer, or as something else, and a directory
+ * that is gone: the disk is let go. */
+static bool
+vbd_claim_holds(struct vbd *v)
+{
+    const struct disk *d = v->disk;
+
+    if (!v->claimed)
+        return false;
+    return !strcmp(disk_conf(d)->name, v->disk_name) &&
+           disk_readonly(d) == (v->readonly || disk_conf(d)->readonly);
+}
+
+/* Nobody but us will remove the nodes: we made them, or this is a driver
+ * domain, where the toolstack leaves that to the domain. */
+static bool
+vbd_abandoned(struct vbd *v)
+{
+    char path[NODE_PATH];
+    char *found;
+
+    if (!v->online)
+        return v->ours || v->x->domid;
+    if (!v->ours)
+        return false;
+    snprintf(path, sizeof path, "/local/domain/%" PRIu32, v->domid);
+    found = v->x->store->ops->read(v->x->store, 0, path, NULL);
+    free(found);
+    return !found && errno == ENOENT;
+}
+
+/* Finished, or nearly: the medium is given back as soon as nobody can come
+ * back for it; and nodes that nobody else removes are removed. */
+static void
+vbd_settle(struct vbd *v)
+{
+    bool over = v->own == BUS_CLOSED && v->link == LINK_DOWN &&
+                (!v->online || v->front_state == BUS_GONE);
+    uint64_t now = xenbus_now(v->x);
+
+    if (!over) {
+        v->remove_at = 0;
+        return;
+    }
+    vbd_medium_release(v);
+    if (v->medium != MEDIUM_NONE || !vbd_abandoned(v))
+        return;
+    if (!v->remove_at)
+        v->remove_at = now + (v->ours ? 0 : REMOVE_AFTER_NS);
+    if (now < v->remove_at) {
+        vbd_later(v, v->remove_at - now);
+        return;
+    }
+    if (vbd_remove_nodes(v))
+        vbd_later(v, STORE_RETRY_NS);
+    else
+        xenbus_dirty(v);
+}
+
+/* Made by us, and never served: it can still be taken away. */
+static void
+vbd_settle_unclaimed(struct vbd *v)
+{
+    uint64_t online = 1;
+
+    if (v->ours && !v->disk &&
+        !node_number(v->x->store, 0, v->back, "online", 1, &online, NULL, 0) &&
+        !online && vbd_remove_nodes(v))
+        vbd_later(v, STORE_RETRY_NS);
+}
+
+static void
+vbd_catch_up(struct vbd *v)
+{
+    int rc;
+
+    if (!v->resized || v->link != LINK_UP || v->own != BUS_CONNECTED)
+        return;
+    rc = vbd_publish_resize(v);
+    if (rc)
+        vbd_store_failed(v, rc, "sectors");
+    else
+        v->resized = false;
+}
+
+static enum result
+vbd_step(struct vbd *v)
+{
+    struct bus_view view;
+    enum bus_act act;
+    int rc = vbd_see(v);
+
+    if (rc) {
+        vbd_store_failed(v, rc, "levels");
+        return WAITS;
+    }
+    view = (struct bus_view){
+        .front = v->front_state,
+        .own = v->own,
+        .link = v->link,
+        .online = v->online,
+        .refused = v->refused,
+        .inherited = v->inherited,
+        .restarted = v->restarted,
+    };
+    act = bus_decide(&view);
+    if (act == ACT_NONE) {
+        if (v->own == BUS_INIT_WAIT)
+            vbd_medium(v); /* ready when the front-end comes */
+        vbd_catch_up(v);
+        vbd_settle(v);
+        return WAITS;
+    }
+    return vbd_do(v, act);
+}
+
+/* Who is connected stays what it was, unless the toolstack starts over. */
+static bool
+vbd_must_identify(const struct vbd *v)
+{
+    if (v->own == BUS_INITIALISING)
+        return true;
+    return v->link == LINK_DOWN && (!v->known || !v->claimed || v->stale);
+}
+
+/* True when there is a directory, and it is ours to serve. */
+static bool
+vbd_own(struct vbd *v)
+{
+    int rc = node_state(v->x->store, 0, v->back, &v->own);
+
+    v->gone = rc == -ENOENT;
+    if (v->gone) {
+        v->claimed = v->known = false;
+        vbd_medium_release(v);
+        if (!v->disk)
+            xenbus_drop(v);
+        return false;
+    }
+    if (!rc && vbd_must_identify(v)) {
+        rc = vbd_identify(v);
+        if (!rc) {
+            v->inherited = !v->known;
+            v->known = true;
+            v->stale = false;
+        }
+    }
+    if (rc) {
+        vbd_store_failed(v, rc, "back-end nodes");
+        return false;
+    }
+    vbd_watch_front(v);
+    return true;
+}
+
+void
+vbd_look(struct vbd *v)
+{
+    int moves;
+
+    for (moves = 0; moves < MOVES_MAX; moves++) {
+        if (!vbd_own(v))
+            return;
+        if (v->disk && v->link != LINK_BUSY && !vbd_claim_holds(v))
+            vbd_medium_release(v);
+        if (!v->claimed) {
+            vbd_settle_unclaimed(v);
+            return;
+        }
+        if (vbd_step(v) == WAITS)
+            return;
+    }
+    vbd_later(v, CONFLICT_RETRY_NS);
+}
+
+void
+vbd_front_wrote(struct vbd *v)
+{
+    uint64_t now = xenbus_now(v->x);
+
+    if (now - v->window_at >= SECOND_NS) {
+        v->window_at = now;
+        v->looks = 0;
+    }
+    if (v->looks < LOOKS_PER_SECOND) {
+        v->looks++;
+        xenbus_dirty(v);
+    } else {
+        vbd_later(v, v->window_at + SECOND_NS - now);
+    }
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * vbd.h: what the files of this folder share.
+ *
+ * A vbd is one directory backend/KIND/DOMID/DEVID of this domain, from the
+ * time it is seen until it is gone and its disk is closed.  It is looked at
+ * when it is dirty; a look reads levels, asks states.h for an act, and does
+ * it.  Control loop only.
+ */
+#ifndef XENBUS_VBD_H
+#define XENBUS_VBD_H
+
+#include "xenbus/node.h"
+#include "xenbus/states.h"
+#include "xenbus/xenbus.h"
+
+/* Our hold on the disk's chain. */
+enum medium {
+    MEDIUM_NONE,
+    MEDIUM_OPENING,
+    MEDIUM_READY,
+    MEDIUM_CLOSING /* disk_close() was called */
+};
+
+enum {
+    VBD_PATH = 256,
+    VBD_WHY = 400,
+    LOOKS_PER_SECOND = 50, /* for one front-end's writes */
+    LOOKS_PER_ROUND = 16,  /* before other things get their turn */
+};
+
+#define SECOND_NS         1000000000ull
+#define REOPEN_FIRST_NS   (2 * SECOND_NS)
+#define REOPEN_MAX_NS     (60 * SECOND_NS)
+#define OFFER_AFTER_NS    (3 * SECOND_NS)
+#define REMOVE_AFTER_NS   (5 * SECOND_NS)
+#define STORE_RETRY_NS    (1 * SECOND_NS)
+#define CONFLICT_RETRY_NS (SECOND_NS / 20)
+
+struct vbd {
+    struct xenbus *x;
+    struct vbd *next, *next_dirty;
+    bool dirty;
+
+    /* Who it is; from the path. */
+    char kind[32];
+    uint32_t domid, devid;
+    char back[VBD_PATH];
+
+    /* What the toolstack wrote; read again while our state is 1. */
+    char front[VBD_PATH];
+    char vm[64], vdev[32];
+    char *params;
+    bool readonly, cdrom, removable, discard_enable;
+    bool scripted; /* a hotplug script will look at hotplug-status */
+    bool ours;     /* made by xenbus_attach(): ours to remove */
+
+    /* Whether we serve it, and as what. */
+    bool claimed, known;
+    bool stale; /* another config: identify it again when not connected */
+    char disk_name[64];
+    char why[VBD_WHY]; /* why it isn't claimed, open or connected; or "" */
+
+    /* Levels, as last seen. */
+    enum bus_state front_state, own;
+    bool online, gone;
+
+    /* The connection. */
+    enum bus_link link;
+    bool refused, inherited, restarted, connected_seen;
+    bool resized; /* geometry in XenStore may be old */
+    uint64_t nonce;
+
+    /* The disk. */
+    struct disk *disk;
+    enum medium medium;
+    bool open_failed, told_script;
+    uint64_t opening_at, reopen_at, reopen_after;
+
+    /* Time: one timer makes the vbd dirty. */
+    struct blk_timer timer;
+    uint64_t timer_at; /* 0: not running */
+    uint64_t remove_at;
+    uint64_t window_at;
+    unsigned looks;
+    struct log_limit limit;
+
+    char token[24]; /* of the watch on the front-end's state; "" : none */
+    char watched[VBD_PATH];
+};
+
+struct xenbus {
+    struct loop *loop;
+    struct store *store;
+    struct disks *disks;
+    struct conf *conf;
+    const struct xenbus_events *events;
+    void *ctx;
+
+    uint32_t domid; /* ours */
+    struct vbd *first;
+    struct vbd *dirty, **dirty_tail;
+    struct loop_task task;
+
+    char **kind; /* watched; grows only */
+    unsigned kinds;
+    unsigned tokens; /* given out */
+
+    bool running; /* looks are under way */
+    bool stopping;
+    void (*stopped)(void *);
+    void *stopped_ctx;
+};
+
+/* ---- discover.c ---------------------------------------------------------- */
+
+void xenbus_dirty(struct vbd *);
+void xenbus_event(struct vbd *, const char *what, const char *detail);
+void xenbus_drop(struct vbd *); /* gone, and the disk is closed */
+void xenbus_quiet(struct xenbus *);
+uint64_t xenbus_now(struct xenbus *);
+/* Dirty again, after_ns from now at the latest. */
+void vbd_later(struct vbd *, uint64_t after_ns);
+
+/* ---- claim.c ------------------------------------------------------------- */
+
+/* Reads what the toolstack wrote and says whether we serve it; 0 or -errno of
+ * XenStore. */
+int vbd_identify(struct vbd *);
+bool vbd_kind_served(const struct vbd *);
+
+/* ---- vbd.c --------------------------------------------------------------- */
+
+void vbd_look(struct vbd *);
+/* The front-end wrote: look, but not too often. */
+void vbd_front_wrote(struct vbd *);
+void vbd_medium_release(struct vbd *);
+void vbd_log(struct vbd *, enum blk_level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- publish.c ----------------------------------------------------------- */
+
+int vbd_publish_limits(struct vbd *);
+int vbd_publish_geometry(struct vbd *);
+int vbd_publish_resize(struct vbd *); /* with state 4 written again */
+/* -ENOENT: gone; -ESTALE: it is no longer in state `from`. */
+int vbd_publish_state(struct vbd *, enum bus_state from, enum bus_state to);
+/* The nonce of the connection that was served before a restart; or 0. */
+uint64_t vbd_read_nonce(struct vbd *);
+
+/* ---- error.c ------------------------------------------------------------- */
+
+/* The sentence to error/... of this domain, where people look for it; also to
+ * hotplug-error, for the script, when the medium can't be opened. */
+void vbd_error_say(struct vbd *, int error, const char *why);
+void vbd_error_hotplug(struct vbd *, const char *why);
+void vbd_error_clear(struct vbd *);
+
+/* ---- attach.c ------------------------------------------------------------ */
+
+/* Takes away what xenbus_attach() made, or, in a driver domain, the back-end
+ * directory that nobody else removed.  0 or -errno. */
+int vbd_remove_nodes(struct vbd *);
+
+#endif
