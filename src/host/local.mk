@@ -6,7 +6,8 @@ libhost_a_SOURCES = src/host/loop.c src/host/log.c src/host/memory.c \
 	src/host/kernel.c \
 	src/host/posix.h src/host/posix_loop.c src/host/posix_work.c \
 	src/host/posix_file.c src/host/posix_info.c src/host/posix_io.c \
-	src/host/posix_uring.c
+	src/host/posix_uring.c src/host/local_share.c src/host/local_tap.c \
+	src/host/xen_tap.c src/host/xen_store.c
 
 # What a program that uses libhost.a links to.
 HOST_LIBS = $(EV_LIBS) $(URING_LIBS) $(XEN_LIBS) $(SYSTEMD_LIBS) -lpthread
