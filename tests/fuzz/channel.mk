@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+dist_check_SCRIPTS += tests/fuzz/run tests/fuzz/ring.test
+TESTS += tests/fuzz/ring.test
+
+# Every fuzz target compiles the sources that it needs itself, with clang:
+#     tests/fuzz/NAME.fuzz: tests/fuzz/NAME.c src/...c
+#     	$(FUZZ_BUILD) $(filter %.c,$^) LIBRARIES
+FUZZ_CFLAGS = -std=gnu11 -g -O1 -fno-strict-aliasing -fno-omit-frame-pointer \
+	-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+FUZZ_BUILD = $(AM_V_GEN)$(MKDIR_P) tests/fuzz && $(FUZZ_CC) $(FUZZ_CFLAGS) \
+	$(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) $(CPPFLAGS) -o $@
+
+if HAVE_FUZZ_CC
+tests/fuzz/ring.fuzz: tests/fuzz/ring.c tests/unit/channel_fake.c \
+		tests/unit/channel_fake.h $(libchannel_a_SOURCES) \
+		src/host/loop.c src/host/memory.c
+	$(FUZZ_BUILD) $(filter %.c,$^)
+tests/fuzz/ring.log: tests/fuzz/ring.fuzz
+FUZZ_TARGETS += tests/fuzz/ring.fuzz
+CLEANFILES += tests/fuzz/ring.fuzz
+endif
+EXTRA_DIST += tests/fuzz/ring.c
