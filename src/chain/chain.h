@@ -79,11 +79,18 @@ struct chain_req {
     void *owner;
 };
 
-/* A step that takes time; the caller's until done(). */
+/* A step that takes time; the caller's until done().  Steps may be asked for
+ * while others are under way: they are done one after the other, in order, and
+ * done() never comes from inside the call that asked.  done() of chain_stop()
+ * and of a failed chain_start() may free the chain. */
 struct chain_op {
     void (*done)(struct chain_op *, int error);
     void *data;
     char why[256]; /* the sentence, when error != 0 */
+    /* The engine's. */
+    struct chain_op *next_;
+    struct chain_spec *spec_;
+    int kind_;
 };
 
 struct chain_events {

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * services.c: what a plugin gets of the host, and how it speaks to people.
+ */
+#include "config.h"
+#include "chain/engine.h"
+
+#include <stdio.h>
+
+uint64_t
+blk_now(struct blk_layer *l)
+{
+    struct loop *loop = l->chain->loop;
+
+    return loop->ops->now(loop);
+}
+
+uint64_t
+blk_random(struct blk_layer *l)
+{
+    struct loop *loop = l->chain->loop;
+
+    return loop->ops->random(loop);
+}
+
+void
+blk_timer_start(struct blk_layer *l, struct blk_timer *t, uint64_t after_ns)
+{
+    struct loop *loop = l->chain->loop;
+
+    loop->ops->timer_start(loop, t, after_ns);
+}
+
+void
+blk_timer_stop(struct blk_layer *l, struct blk_timer *t)
+{
+    struct loop *loop = l->chain->loop;
+
+    loop->ops->timer_stop(loop, t);
+}
+
+void
+blk_file_open(struct blk_layer *l, struct blk_open *open)
+{
+    struct loop *loop = l->chain->loop;
+
+    loop->ops->file_open(loop, open);
+}
+
+void
+blk_file_stat(struct blk_layer *l, struct blk_open *open)
+{
+    struct loop *loop = l->chain->loop;
+
+    loop->ops->file_stat(loop, open);
+}
+
+void
+blk_file_close(struct blk_layer *l, struct blk_file *file)
+{
+    struct loop *loop = l->chain->loop;
+
+    loop->ops->file_close(loop, file);
+}
+
+void
+blk_io_start(struct blk_layer *l, struct blk_io *io)
+{
+    struct loop *loop = l->chain->loop;
+
+    loop->ops->io(loop, io);
+}
+
+void
+blk_work_start(struct blk_layer *l, struct blk_work *work)
+{
+    struct loop *loop = l->chain->loop;
+
+    loop->ops->work(loop, work);
+}
+
+void
+blk_watch_start(struct blk_layer *l, struct blk_watch *w)
+{
+    struct loop *loop = l->chain->loop;
+
+    loop->ops->watch_start(loop, w);
+}
+
+void
+blk_watch_stop(struct blk_layer *l, struct blk_watch *w)
+{
+    struct loop *loop = l->chain->loop;
+
+    loop->ops->watch_stop(loop, w);
+}
+
+/* ---- sentences ----------------------------------------------------------- */
+
+__attribute__((format(printf, 3, 0))) static void
+say(struct blk_layer *l, enum blk_level level, const char *fmt, va_list ap)
+{
+    struct log_fields fields = {
+        .disk = l->chain->disk,
+        .layer = l->conf ? conf_name(l->conf) : "head",
+    };
+    char line[600];
+
+    vsnprintf(line, sizeof(line), fmt, ap);
+    log_line(level, &fields, "%s: %s", l->name, line);
+}
+
+void
+blk_log(struct blk_layer *l, enum blk_level level, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (level != BLK_DEBUG && !log_allowed(&l->log_limit, blk_now(l)))
+        return;
+    va_start(ap, fmt);
+    say(l, level, fmt, ap);
+    va_end(ap);
+}
+
+void
+blk_trace(struct blk_layer *l, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    say(l, BLK_INFO, fmt, ap);
+    va_end(ap);
+}
+
+void
+blk_why(struct blk_layer *l, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(l->why, sizeof(l->why), fmt, ap);
+    va_end(ap);
+}
+
+void
+blk_fatal(struct blk_layer *l, int error, const char *fmt, ...)
+{
+    char why[200], line[256];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(why, sizeof(why), fmt, ap);
+    va_end(ap);
+    snprintf(line, sizeof(line), "%s: %s", l->name, why);
+    engine_fatal(l->chain, error, line);
+}
