@@ -10,3 +10,5 @@ libchain_a_SOURCES = src/chain/chain.c src/chain/engine.c \
 
 # The daemon's symbols that modules use: -Wl,--dynamic-list=FILE.
 EXTRA_DIST += src/chain/plugin.syms
+
+include tests/unit/chain.mk
