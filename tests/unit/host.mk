@@ -9,3 +9,21 @@ tests_unit_host_posix_SOURCES = tests/unit/host_posix.c
 tests_unit_host_posix_LDADD = libhost.a $(HOST_LIBS)
 tests_unit_host_file_SOURCES = tests/unit/host_file.c
 tests_unit_host_file_LDADD = libhost.a $(HOST_LIBS)
+
+# A real xenstored without a hypervisor.  The shim goes into a program that
+# knows nothing of our sanitizers, so it is built without them.
+check_LTLIBRARIES += tests/functional/xenstored_shim.la
+tests_functional_xenstored_shim_la_SOURCES = tests/functional/xenstored_shim.c
+tests_functional_xenstored_shim_la_CFLAGS = -std=gnu11 $(WARN_CFLAGS)
+tests_functional_xenstored_shim_la_LDFLAGS = -module -avoid-version -shared \
+	-rpath /nowhere
+tests_functional_xenstored_shim_la_LIBADD = -ldl
+XENSTORED_SHIM = $(abs_builddir)/tests/functional/.libs/xenstored_shim.so
+
+check_PROGRAMS += tests/functional/host_store
+TESTS += tests/functional/host_store
+noinst_HEADERS += tests/functional/xenstored.h
+tests_functional_host_store_SOURCES = tests/functional/host_store.c
+tests_functional_host_store_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DXENSTORED_SHIM='"$(XENSTORED_SHIM)"'
+tests_functional_host_store_LDADD = libhost.a $(HOST_LIBS)
