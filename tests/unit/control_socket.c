@@ -365,6 +365,7 @@ tells_of_a_hangup_once(void)
     CHECK(test_turn());
     CHECK_EQ(hangups, 1);
     test_say(&b, "{\"command\":\"keep\"}\n");
+    CHECK_STR(test_line(&b), "{\"result\":null}");
     stop();
     CHECK_EQ(hangups, 2);
     CHECK(test_hung_up(&b));
