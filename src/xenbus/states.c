@@ -31,13 +31,13 @@
  * at fe 5: Linux shows 5 while a file system is still mounted.
  */
 
-/* Columns: our own state.  UNKNOWN, 7, 8 and what is no state count as 1:
- * nobody but a toolstack that starts over leaves these. */
+/* Columns: our own state.  UNKNOWN, 3, 7, 8 and what is no state count as
+ * 1: nobody but a toolstack that starts over leaves these. */
 enum column { NEW, WAIT, LIVE, LEAVING, LEFT, COLUMNS };
 
 static const enum column column_of[BUS_STATES] = {
     [BUS_UNKNOWN] = NEW,      [BUS_INITIALISING] = NEW,
-    [BUS_INIT_WAIT] = WAIT,   [BUS_INITIALISED] = WAIT,
+    [BUS_INIT_WAIT] = WAIT,   [BUS_INITIALISED] = NEW,
     [BUS_CONNECTED] = LIVE,   [BUS_CLOSING] = LEAVING,
     [BUS_CLOSED] = LEFT,      [BUS_RECONFIGURING] = NEW,
     [BUS_RECONFIGURED] = NEW, [BUS_GONE] = NEW,
@@ -50,36 +50,41 @@ static const enum column column_of[BUS_STATES] = {
 #define END   ACT_END
 #define CUT   ACT_CUT
 
+/* A table is read by its columns. */
+/* clang-format off */
+
 /* No ring is mapped.  OFFER and SHOW in the last column: if online=1. */
 static const enum bus_act when_down[BUS_STATES][COLUMNS] = {
-    /*                       NEW    WAIT  LIVE  LEAVING LEFT */
-    [BUS_UNKNOWN] = { NONE, NONE, END, END, NONE },
-    [BUS_INITIALISING] = { OFFER, NONE, END, END, OFFER },
-    [BUS_INIT_WAIT] = { NONE, NONE, END, END, NONE },
-    [BUS_INITIALISED] = { OFFER, JOIN, JOIN, END, OFFER },
-    [BUS_CONNECTED] = { OFFER, JOIN, JOIN, END, OFFER },
-    [BUS_CLOSING] = { SHOW, SHOW, SHOW, NONE, SHOW },
-    [BUS_CLOSED] = { END, END, END, END, NONE },
-    [BUS_RECONFIGURING] = { NONE, NONE, END, END, NONE },
-    [BUS_RECONFIGURED] = { NONE, NONE, END, END, NONE },
-    [BUS_GONE] = { NONE, END, END, END, NONE },
+    /* front-end \ own */     /* NEW  WAIT    LIVE    LEAVING LEFT */
+    [BUS_UNKNOWN] =         { NONE,   NONE,   END,    END,    NONE },
+    [BUS_INITIALISING] =    { OFFER,  NONE,   END,    END,    OFFER },
+    [BUS_INIT_WAIT] =       { NONE,   NONE,   END,    END,    NONE },
+    [BUS_INITIALISED] =     { OFFER,  JOIN,   JOIN,   END,    OFFER },
+    [BUS_CONNECTED] =       { OFFER,  JOIN,   JOIN,   END,    OFFER },
+    [BUS_CLOSING] =         { SHOW,   SHOW,   SHOW,   NONE,   SHOW },
+    [BUS_CLOSED] =          { END,    END,    END,    END,    NONE },
+    [BUS_RECONFIGURING] =   { NONE,   NONE,   END,    END,    NONE },
+    [BUS_RECONFIGURED] =    { NONE,   NONE,   END,    END,    NONE },
+    [BUS_GONE] =            { NONE,   END,    END,    END,    NONE },
 };
 
 /* Rings are mapped.  NEW and LEFT: somebody else wrote our state, or the
  * directory was removed and made again: what we serve is not what it says. */
 static const enum bus_act when_up[BUS_STATES][COLUMNS] = {
-    /*                       NEW   WAIT  LIVE  LEAVING LEFT */
-    [BUS_UNKNOWN] = { CUT, CUT, END, END, CUT },
-    [BUS_INITIALISING] = { CUT, CUT, END, END, CUT },
-    [BUS_INIT_WAIT] = { CUT, CUT, NONE, NONE, CUT },
-    [BUS_INITIALISED] = { CUT, JOIN, NONE, NONE, CUT },
-    [BUS_CONNECTED] = { CUT, JOIN, NONE, NONE, CUT },
-    [BUS_CLOSING] = { CUT, SHOW, SHOW, NONE, CUT },
-    [BUS_CLOSED] = { CUT, END, END, END, CUT },
-    [BUS_RECONFIGURING] = { CUT, NONE, NONE, NONE, CUT },
-    [BUS_RECONFIGURED] = { CUT, NONE, NONE, NONE, CUT },
-    [BUS_GONE] = { CUT, CUT, END, END, CUT },
+    /* front-end \ own */     /* NEW  WAIT    LIVE    LEAVING LEFT */
+    [BUS_UNKNOWN] =         { CUT,    CUT,    END,    END,    CUT },
+    [BUS_INITIALISING] =    { CUT,    CUT,    END,    END,    CUT },
+    [BUS_INIT_WAIT] =       { CUT,    CUT,    NONE,   NONE,   CUT },
+    [BUS_INITIALISED] =     { CUT,    JOIN,   NONE,   NONE,   CUT },
+    [BUS_CONNECTED] =       { CUT,    JOIN,   NONE,   NONE,   CUT },
+    [BUS_CLOSING] =         { CUT,    SHOW,   SHOW,   NONE,   CUT },
+    [BUS_CLOSED] =          { CUT,    END,    END,    END,    CUT },
+    [BUS_RECONFIGURING] =   { CUT,    NONE,   NONE,   NONE,   CUT },
+    [BUS_RECONFIGURED] =    { CUT,    NONE,   NONE,   NONE,   CUT },
+    [BUS_GONE] =            { CUT,    CUT,    END,    END,    CUT },
 };
+
+/* clang-format on */
 
 #undef NONE
 #undef OFFER

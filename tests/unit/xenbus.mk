@@ -1,1 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+xenbus_unit_tests = tests/unit/xenbus_states tests/unit/xenbus_fronts
+check_PROGRAMS += $(xenbus_unit_tests)
+TESTS += $(xenbus_unit_tests)
+xenbus_fakes = tests/unit/xenbus_fakes.c tests/unit/xenbus_fakes.h \
+	tests/unit/fake_disk.c tests/unit/fake_disk.h
+xenbus_fakes_libs = libxenbus.a libblkconfig.a libhost.a $(HOST_LIBS) \
+	$(CONFIG_LIBS) $(JSON_LIBS) -lm
+
+tests_unit_xenbus_states_LDADD = libxenbus.a
+tests_unit_xenbus_fronts_SOURCES = tests/unit/xenbus_fronts.c $(xenbus_fakes)
+tests_unit_xenbus_fronts_LDADD = $(xenbus_fakes_libs)
