@@ -1,1 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+sbin_PROGRAMS += blktapd
+blktapd_SOURCES = src/main.c src/daemon.c src/daemon.h src/privileges.c \
+	src/notify.c src/reload.c
+blktapd_LDADD = libcontrol.a libxenbus.a libdisk.a libchannel.a \
+	libblkconfig.a libchain.a libhost.a $(XEN_LIBS) $(URING_LIBS) $(CONFIG_LIBS) $(JSON_LIBS) \
+	$(SYSTEMD_LIBS) $(EV_LIBS) -ldl -lpthread
+# Modules find the functions of plugin.h in the daemon.
+blktapd_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--dynamic-list=$(top_srcdir)/src/chain/plugin.syms
+EXTRA_DIST += src/chain/plugin.syms
