@@ -77,17 +77,17 @@ test_fail(const char *file, int line, const char *fmt, ...)
 }
 
 #define TEST(fn) test_run(#fn, fn)
-#define CHECK(x)                                                               \
-    do {                                                                       \
-        if (!(x))                                                              \
-            test_fail(__FILE__, __LINE__, "not so: %s", #x);                   \
+#define CHECK(x)                                             \
+    do {                                                     \
+        if (!(x))                                            \
+            test_fail(__FILE__, __LINE__, "not so: %s", #x); \
     } while (0)
-#define CHECK_EQ(a, b)                                                         \
-    do {                                                                       \
-        intmax_t a_ = (intmax_t)(a), b_ = (intmax_t)(b);                       \
-        if (a_ != b_)                                                          \
-            test_fail(__FILE__, __LINE__, "%s is %jd, expected %s, %jd", #a,   \
-                      a_, #b, b_);                                             \
+#define CHECK_EQ(a, b)                                                       \
+    do {                                                                     \
+        intmax_t a_ = (intmax_t)(a), b_ = (intmax_t)(b);                     \
+        if (a_ != b_)                                                        \
+            test_fail(__FILE__, __LINE__, "%s is %jd, expected %s, %jd", #a, \
+                      a_, #b, b_);                                           \
     } while (0)
 #define CHECK_STR(a, b)                                                        \
     do {                                                                       \
@@ -97,12 +97,12 @@ test_fail(const char *file, int line, const char *fmt, ...)
                       a_ ? a_ : "(null)", b_ ? b_ : "(null)");                 \
     } while (0)
 /* For what the rest of a test can't do without. */
-#define REQUIRE(x)                                                             \
-    do {                                                                       \
-        if (!(x)) {                                                            \
-            test_fail(__FILE__, __LINE__, "not so: %s; giving up", #x);        \
-            exit(1);                                                           \
-        }                                                                      \
+#define REQUIRE(x)                                                      \
+    do {                                                                \
+        if (!(x)) {                                                     \
+            test_fail(__FILE__, __LINE__, "not so: %s; giving up", #x); \
+            exit(1);                                                    \
+        }                                                               \
     } while (0)
 
 #endif

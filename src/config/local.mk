@@ -6,3 +6,6 @@ libblkconfig_a_SOURCES = src/config/tree.c src/config/text.c \
 	src/config/load.c src/config/match.c src/config/diff.c \
 	src/config/print.c
 include tests/unit/config.mk
+include tests/lint/lint.mk
+include tests/fuzz/config.mk
+include tests/functional/config.mk

@@ -3,9 +3,9 @@
  * text.c: a file's bytes, and whether libconfig may see them.
  *
  * libconfig cuts numbers that are too large, follows @include, recurses as
- * deep as the brackets go, ends a string at \x00 and forgets memory when the
- * file ends within a string.  What it would misread is refused here, with the
- * line where it stands.
+ * deep as the brackets go, ends a string at \x00, and loses memory over a
+ * string without an end or where none belongs.  What it would misread is
+ * refused here, with the line where it stands.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -24,7 +24,8 @@ struct scan {
     struct reader *r;
     const char *at, *end;
     int line;
-    int comma; /* its line, while nothing came after it; else 0 */
+    char last; /* the token before this one by its first character; or 0 */
+    int last_line;
     unsigned depth;
     char open[CONF_DEPTH]; /* brackets that wait for their end */
     int open_line[CONF_DEPTH];
@@ -188,11 +189,24 @@ scan_escape(struct scan *s)
     return 0;
 }
 
+/* After a '=', in a list or an array, or behind another string. */
+static bool
+scan_string_fits(const struct scan *s)
+{
+    if (s->last == ',')
+        return s->depth && s->open[s->depth - 1] != '{';
+    return s->last && strchr("=:([\"", s->last);
+}
+
 static int
 scan_string(struct scan *s)
 {
     int line = s->line, rc;
 
+    if (!scan_string_fits(s))
+        return reader_fail(s->r, line, NULL,
+                           "expected no string here, found one: a key stands "
+                           "bare, and a '=' before its value");
     for (s->at++; s->at < s->end; s->at++) {
         s->line += *s->at == '\n';
         if (*s->at == '"') {
@@ -275,40 +289,54 @@ scan_close(struct scan *s)
                            "'%c'",
                            strchr(pairs, open)[1], open,
                            s->open_line[s->depth - 1], *s->at);
-    if (s->comma && *s->at != '}')
-        return reader_fail(s->r, s->comma, NULL,
+    if (s->last == ',' && *s->at != '}')
+        return reader_fail(s->r, s->last_line, NULL,
                            "expected another item after the ',', found '%c'",
                            *s->at);
     s->depth--;
     s->at++;
-    s->comma = 0;
     return 0;
 }
 
+/* Anything but space and comments. */
 static int
 scan_token(struct scan *s)
 {
     char c = *s->at;
 
-    if (c == '#' || (c == '/' && (s->at[1] == '/' || s->at[1] == '*')))
-        return scan_comment(s);
-    if (strchr(")}]", c))
-        return scan_close(s);
-    if (!isspace((unsigned char)c))
-        s->comma = c == ',' ? s->line : 0;
     if (c == '"')
         return scan_string(s);
     if (strchr("({[", c))
         return scan_open(s);
+    if (strchr(")}]", c))
+        return scan_close(s);
     if (c == '@')
         return reader_fail(s->r, s->line, "@include",
                            "expected none (put more files into the folder "
                            "blktapd.d), found one");
     if (isalnum((unsigned char)c) || strchr("-+*_", c))
         return scan_word(s);
-    s->line += c == '\n';
     s->at++;
     return 0;
+}
+
+static int
+scan_step(struct scan *s)
+{
+    char c = *s->at;
+    int rc, line = s->line;
+
+    if (c == '#' || (c == '/' && (s->at[1] == '/' || s->at[1] == '*')))
+        return scan_comment(s);
+    if (isspace((unsigned char)c)) {
+        s->line += c == '\n';
+        s->at++;
+        return 0;
+    }
+    rc = scan_token(s);
+    s->last = c;
+    s->last_line = line;
+    return rc;
 }
 
 int
@@ -319,7 +347,7 @@ text_check(struct reader *r, const char *text, size_t len)
 
     rc = utf8_check(r, text, len);
     while (!rc && s.at < s.end)
-        rc = scan_token(&s);
+        rc = scan_step(&s);
     if (!rc && s.depth)
         rc = reader_fail(r, s.open_line[s.depth - 1], NULL,
                          "expected the end of the '%c' that begins here, "

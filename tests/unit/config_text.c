@@ -113,6 +113,16 @@ strings(void)
             "found the end of the file");
     REFUSED("a = \"x\\", "T:1: expected a '\"' at the end of the string that "
                          "begins here, found the end of the file");
+    TAKEN("a = \"x\" # more\n \"y\"; b : \"z\"; c = [ \"1\", \"2\" ];");
+    REFUSED("a = ( { b \"x\"; } );",
+            "T:1: expected no string here, found one: a key stands bare, and "
+            "a '=' before its value");
+    REFUSED("a = { b = 1, \"x\" };",
+            "T:1: expected no string here, found one: a key stands bare, and "
+            "a '=' before its value");
+    REFUSED("\"a\" = 1;",
+            "T:1: expected no string here, found one: a key stands bare, and "
+            "a '=' before its value");
     REFUSED("a = \"\n\\x00\";",
             "T:2: expected \\x01 to \\x7f in a string, found \\x00");
     REFUSED("a = \"\\xC3\";",
