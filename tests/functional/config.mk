@@ -1,1 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+dist_check_SCRIPTS += tests/functional/config_check \
+	tests/functional/config_hotplug
+TESTS += tests/functional/config_check tests/functional/config_hotplug
+tests/functional/config_check.log: tests/unit/config_dump
+EXTRA_DIST += tests/functional/config

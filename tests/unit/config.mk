@@ -10,3 +10,10 @@ tests_unit_config_devid_LDADD = libblkconfig.a $(CONFIG_LIBS) -lm
 tests_unit_config_text_LDADD = libblkconfig.a $(CONFIG_LIBS) -lm
 tests_unit_config_tree_LDADD = libblkconfig.a $(CONFIG_LIBS) -lm
 tests_unit_config_load_LDADD = libblkconfig.a $(CONFIG_LIBS) -lm
+
+# For the functional tests; modules find the engine's symbols in it.
+check_PROGRAMS += tests/unit/config_dump
+tests_unit_config_dump_LDADD = libblkconfig.a libchain.a libhost.a \
+	$(CONFIG_LIBS) $(HOST_LIBS) -ldl -lm
+tests_unit_config_dump_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--dynamic-list=$(srcdir)/src/chain/plugin.syms
