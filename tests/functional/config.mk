@@ -2,5 +2,4 @@
 dist_check_SCRIPTS += tests/functional/config_check \
 	tests/functional/config_hotplug
 TESTS += tests/functional/config_check tests/functional/config_hotplug
-tests/functional/config_check.log: tests/unit/config_dump
 EXTRA_DIST += tests/functional/config
