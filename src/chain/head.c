@@ -34,13 +34,14 @@ track(struct head *h, struct blk_req *r, const struct blk_limits *lim)
     hr->from = r->off & ~mask;
     hr->to = (r->off + r->len + mask) & ~mask;
     hr->tracked = true;
+    hr->req = r;
     hr->prev = h->last;
     hr->next = NULL;
     if (h->last)
-        head_req(h->last)->next = r;
+        h->last->next = hr;
     else
-        h->first = r;
-    h->last = r;
+        h->first = hr;
+    h->last = hr;
     h->repairs += hr->repair;
 }
 
@@ -49,11 +50,8 @@ must_wait(struct head *h, const struct head_req *hr)
 {
     if (!h->repairs)
         return false;
-    for (struct blk_req *e = hr->prev; e; e = head_req(e)->prev) {
-        const struct head_req *er = head_req(e);
-
-        if ((hr->repair || er->repair) && er->from < hr->to &&
-            hr->from < er->to)
+    for (const struct head_req *e = hr->prev; e; e = e->prev) {
+        if ((hr->repair || e->repair) && e->from < hr->to && hr->from < e->to)
             return true;
     }
     return false;
@@ -66,22 +64,20 @@ static void
 untrack(struct blk_layer *l, struct blk_req *r)
 {
     struct head *h = l->self;
-    struct head_req *hr = head_req(r);
-    struct blk_req *next = hr->next;
+    struct head_req *hr = head_req(r), *next = hr->next;
 
     if (!hr->tracked)
         return;
     hr->tracked = false;
-    *(hr->prev ? &head_req(hr->prev)->next : &h->first) = hr->next;
-    *(hr->next ? &head_req(hr->next)->prev : &h->last) = hr->prev;
+    *(hr->prev ? &hr->prev->next : &h->first) = next;
+    *(next ? &next->prev : &h->last) = hr->prev;
     h->repairs -= hr->repair;
-    for (; next && h->blocked; next = hr->next) {
-        hr = head_req(next);
-        if (!hr->blocked || must_wait(h, hr))
+    for (; next && h->blocked; next = next->next) {
+        if (!next->blocked || must_wait(h, next))
             continue;
-        hr->blocked = false;
+        next->blocked = false;
         h->blocked--;
-        head_go(l, next);
+        head_go(l, next->req);
     }
 }
 

@@ -23,8 +23,8 @@ struct head {
     size_t bounce_size; /* of one */
     uint32_t bounce_align;
     unsigned bounces_n;
-    struct blk_req *first, *last; /* tracked, in the order of arrival */
-    unsigned repairs;             /* of them */
+    struct head_req *first, *last; /* tracked, in the order of arrival */
+    unsigned repairs;              /* of them */
     unsigned blocked;
 };
 
@@ -33,11 +33,12 @@ enum piece_phase { PIECE_PLAIN, PIECE_READ, PIECE_FILL, PIECE_WRITE };
 /* scratch of the head, in a guest's request and in a piece of one. */
 struct head_req {
     /* A request of the guest. */
-    struct blk_req *next, *prev; /* tracked: all that modify */
-    uint64_t from, to;           /* the blocks it touches */
-    uint64_t off;                /* as it came: a flush may follow it */
-    uint32_t len, at;            /* at: the next byte to make a piece of */
-    unsigned pieces;             /* under way */
+    struct blk_req *req;          /* whose scratch this is */
+    struct head_req *next, *prev; /* tracked: all that modify */
+    uint64_t from, to;            /* the blocks it touches */
+    uint64_t off;                 /* as it came: a flush may follow it */
+    uint32_t len, at;             /* at: the next byte to make a piece of */
+    unsigned pieces;              /* under way */
     int error;
     uint8_t op, flags;
     bool begun, tracked, repair, blocked, whole, flushing;
@@ -49,6 +50,7 @@ struct head_req {
     bool zero;
 };
 
+/* Only while the head has r: below it, scratch is another layer's. */
 static inline struct head_req *
 head_req(const struct blk_req *r)
 {
