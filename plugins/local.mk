@@ -36,3 +36,5 @@ plugins_libplugins_static_a_CPPFLAGS = $(AM_CPPFLAGS) -DBLK_STATIC
 dist_man_MANS += plugins/delay/blktap-delay.7 plugins/error/blktap-error.7 \
 	plugins/file/blktap-file.7 plugins/memory/blktap-memory.7 \
 	plugins/trace/blktap-trace.7
+
+include tests/unit/plugin.mk

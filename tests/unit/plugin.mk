@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Tests of the plugins: the modules as built, on the real engine and host.
+PLUGIN_TESTS = tests/unit/plugin_match tests/unit/plugin_memory \
+	tests/unit/plugin_delay tests/unit/plugin_error \
+	tests/unit/plugin_trace tests/unit/plugin_file \
+	tests/unit/plugin_file_life tests/functional/plugin_4kn \
+	tests/functional/plugin_fio
+check_PROGRAMS += $(PLUGIN_TESTS)
+TESTS += $(PLUGIN_TESTS)
+
+# The harness: a chain on a loop, and a model of a disk.
+noinst_LIBRARIES += tests/unit/libplugin_run.a
+tests_unit_libplugin_run_a_SOURCES = tests/unit/plugin_run.c \
+	tests/unit/plugin_run.h tests/unit/plugin_model.c \
+	tests/unit/plugin_model.h
+tests_unit_libplugin_run_a_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DPLUGIN_BUILDDIR='"$(abs_top_builddir)/plugins/.libs"'
+# Modules find the engine in the program.
+plugin_test_ldflags = $(AM_LDFLAGS) \
+	-Wl,--dynamic-list=$(srcdir)/src/chain/plugin.syms
+plugin_test_ldadd = tests/unit/libplugin_run.a libchain.a libhost.a \
+	$(HOST_LIBS) -ldl
+
+tests_unit_plugin_match_SOURCES = tests/unit/plugin_match.c
+tests_unit_plugin_memory_SOURCES = tests/unit/plugin_memory.c
+tests_unit_plugin_memory_LDFLAGS = $(plugin_test_ldflags)
+tests_unit_plugin_memory_LDADD = $(plugin_test_ldadd)
+tests_unit_plugin_delay_SOURCES = tests/unit/plugin_delay.c
+tests_unit_plugin_delay_LDFLAGS = $(plugin_test_ldflags)
+tests_unit_plugin_delay_LDADD = $(plugin_test_ldadd)
+tests_unit_plugin_error_SOURCES = tests/unit/plugin_error.c
+tests_unit_plugin_error_LDFLAGS = $(plugin_test_ldflags)
+tests_unit_plugin_error_LDADD = $(plugin_test_ldadd)
+tests_unit_plugin_trace_SOURCES = tests/unit/plugin_trace.c
+tests_unit_plugin_trace_LDFLAGS = $(plugin_test_ldflags)
+tests_unit_plugin_trace_LDADD = $(plugin_test_ldadd)
+tests_unit_plugin_file_SOURCES = tests/unit/plugin_file.c
+tests_unit_plugin_file_LDFLAGS = $(plugin_test_ldflags)
+tests_unit_plugin_file_LDADD = $(plugin_test_ldadd)
+tests_unit_plugin_file_life_SOURCES = tests/unit/plugin_file_life.c
+tests_unit_plugin_file_life_LDFLAGS = $(plugin_test_ldflags)
+tests_unit_plugin_file_life_LDADD = $(plugin_test_ldadd)
+tests_functional_plugin_4kn_SOURCES = tests/functional/plugin_4kn.c
+tests_functional_plugin_4kn_LDFLAGS = $(plugin_test_ldflags)
+tests_functional_plugin_4kn_LDADD = $(plugin_test_ldadd)
+tests_functional_plugin_fio_SOURCES = tests/functional/plugin_fio.c
+tests_functional_plugin_fio_LDFLAGS = $(plugin_test_ldflags)
+tests_functional_plugin_fio_LDADD = $(plugin_test_ldadd) $(JSON_LIBS)
