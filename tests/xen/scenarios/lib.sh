@@ -61,13 +61,14 @@ backend() { # blktapd | blkback | qdisk: from now on it serves new disks
         modprobe -r xen-blkback 2>/dev/null
         rm -rf /etc/blktapd.d
         mkdir -p /etc/blktapd.d
+        chown blktapd: "$work"
         echo "$DAEMON_CONF" > /etc/blktapd.conf
         backend_changed=restart
         ;;
     *) fail "no back-end $BACKEND" ;;
     esac
 }
-DAEMON_CONF=${DAEMON_CONF:-'daemon = { kinds = [ "vbd" ]; };'}
+DAEMON_CONF=${DAEMON_CONF:-'daemon = { kinds = ( "vbd" ); };'}
 
 # disk NAME VDEV PATH [access=r] [chain=CHAIN] [backend=DOMAIN]: sets $spec, the
 # line for a guest's configuration. CHAIN is what stands before the tail.
@@ -106,10 +107,21 @@ medium() { # NAME SIZE: sets $path, a fresh raw image
     path=$work/$1.img
     rm -f "$path"
     truncate -s "$2" "$path"
+    [ "$BACKEND" != blktapd ] || chown blktapd: "$path"
 }
-debian() { # NAME: sets $path, a fresh copy of the Debian guest's disk
-    path=$work/$1.img
-    cp --sparse=always /dev/vdc "$path"
+# A Debian guest's root disk nobody has used since power-on: sets $path.
+# (/dev/vdc holds the same, read-only.)
+debian() {
+    local letter
+    for letter in d e f g h i; do
+        path=/dev/vd$letter
+        mkdir "/run/lab/used-$letter" 2>/dev/null && return
+    done
+    fail "no unused Debian disk is left in this boot"
+}
+sector4096() { # PATH: sets $path, a loop device of 4096-byte sectors over it
+    path=$(losetup --show -f --sector-size 4096 --direct-io=on "$1") ||
+        fail "no loop device for $1"
 }
 
 # ---- guests ---------------------------------------------------------------
