@@ -106,9 +106,10 @@ vbd_closed(void *ctx, struct disk *d, int status, const char *why)
     v->medium = MEDIUM_NONE;
     v->link = LINK_DOWN;
     xenbus_dirty(v);
-    /* Another vbd may have waited for this disk. */
+    /* Another vbd may have waited for this disk.  Only one that found it in
+     * use: two that fail to open it must not call each other for ever. */
     for (other = v->x->first; other; other = other->next) {
-        if (other->open_failed && !strcmp(other->disk_name, v->disk_name)) {
+        if (other->busy && !strcmp(other->disk_name, v->disk_name)) {
             other->reopen_at = 0;
             xenbus_dirty(other);
         }
@@ -182,10 +183,15 @@ vbd_medium(struct vbd *v)
 
     if (v->medium != MEDIUM_NONE)
         return v->medium == MEDIUM_READY;
-    if (!cd || (v->open_failed && v->reopen_at > xenbus_now(v->x)))
+    if (!cd)
         return false;
+    if (v->open_failed && v->reopen_at > xenbus_now(v->x)) {
+        vbd_later(v, v->reopen_at - xenbus_now(v->x));
+        return false;
+    }
     snprintf(front.path, sizeof front.path, "%.*s", (int)sizeof front.path - 1,
              v->back);
+    v->busy = false;
     v->medium = MEDIUM_OPENING;
     v->opening_at = xenbus_now(v->x);
     rc = disk_open(&v->disk, v->x->disks, v->x->conf, cd, v->readonly, &front,
@@ -193,6 +199,7 @@ vbd_medium(struct vbd *v)
     if (rc) {
         v->disk = NULL;
         v->medium = MEDIUM_NONE;
+        v->busy = rc == -EBUSY;
         vbd_open_failed(v, rc, why);
     }
     return v->medium == MEDIUM_READY;

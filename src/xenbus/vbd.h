@@ -75,6 +75,7 @@ struct vbd {
     struct disk *disk;
     enum medium medium;
     bool open_failed, told_script;
+    bool busy; /* open_failed, as another vbd has the disk */
     uint64_t opening_at, reopen_at, reopen_after;
 
     /* Time: one timer makes the vbd dirty. */

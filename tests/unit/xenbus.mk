@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-xenbus_unit_tests = tests/unit/xenbus_states tests/unit/xenbus_fronts
+xenbus_unit_tests = tests/unit/xenbus_states tests/unit/xenbus_fronts \
+	tests/unit/xenbus_life
 check_PROGRAMS += $(xenbus_unit_tests)
 TESTS += $(xenbus_unit_tests)
 xenbus_fakes = tests/unit/xenbus_fakes.c tests/unit/xenbus_fakes.h \
@@ -10,3 +11,5 @@ xenbus_fakes_libs = libxenbus.a libblkconfig.a libhost.a $(HOST_LIBS) \
 tests_unit_xenbus_states_LDADD = libxenbus.a
 tests_unit_xenbus_fronts_SOURCES = tests/unit/xenbus_fronts.c $(xenbus_fakes)
 tests_unit_xenbus_fronts_LDADD = $(xenbus_fakes_libs)
+tests_unit_xenbus_life_SOURCES = tests/unit/xenbus_life.c $(xenbus_fakes)
+tests_unit_xenbus_life_LDADD = $(xenbus_fakes_libs)

@@ -1,0 +1,660 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is claimed and what is left alone; media that can't be opened; another
+ * config; our own end and start again under a running guest; xenstored away.
+ */
+#include "config.h"
+
+#include <errno.h>
+
+#include "tests/test.h"
+#include "tests/unit/xenbus_fakes.h"
+
+#define SECOND 1000000000ull
+
+static void
+end(void)
+{
+    world_free();
+    CHECK_EQ(w.ghosts, 0);
+    CHECK_EQ(fd.misuses, 0);
+    CHECK_EQ(fd.open_now, 0);
+    CHECK_EQ(fd.callbacks, fd.expected);
+    CHECK_EQ(w.watches, 0);
+    CHECK_EQ(w.open_tx, 0);
+    CHECK_EQ(w.conf.refs, 0);
+    world_reset();
+}
+
+static void
+connect(void)
+{
+    front_nodes();
+    front_state("3");
+    world_run();
+    CHECK_STR(back_state(), "4");
+    front_state("4");
+    world_run();
+    CHECK_EQ(fd.connected_now, 1);
+}
+
+/* What `list` says of the only vbd. */
+static const char *
+listed(const char *name)
+{
+    static char text[600];
+    struct json_object *a = xenbus_list(w.x), *o, *v = NULL;
+
+    text[0] = '\0';
+    o = json_object_array_get_idx(a, 0);
+    if (json_object_object_get_ex(o, name, &v))
+        snprintf(text, sizeof text, "%s", json_object_get_string(v));
+    json_object_put(a);
+    return text;
+}
+
+/* ---- claims -------------------------------------------------------------- */
+
+static void
+left_alone(const char *why)
+{
+    world_start();
+    front_nodes();
+    front_state("3");
+    world_advance(10 * SECOND);
+    CHECK_STR(back_state(), "1");
+    CHECK(!get(BACK "/max-ring-page-order"));
+    CHECK(!get(BACK "/hotplug-status"));
+    CHECK_EQ(fd.opens, 0);
+    CHECK_STR(listed("claimed"), "false");
+    if (!strstr(listed("why"), why))
+        CHECK_STR(listed("why"), why);
+    end();
+}
+
+static void
+not_in_the_config(void)
+{
+    world_reset();
+    make_vbd("aio:/dev/vg/other");
+    left_alone("no disk in the config matches (params \"aio:/dev/vg/other\", "
+               "vm web, vdev xvda)");
+}
+
+static void
+owned_by_the_kernel(void)
+{
+    world_reset();
+    w.kernel_serves = true;
+    make_vbd("web-root");
+    left_alone("xen-blkback owns kind vbd3 in this domain");
+}
+
+static void
+wrong_frontend_id(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    set(BACK "/frontend-id", "8");
+    left_alone("node frontend-id: expected 7, found \"8\"");
+}
+
+static void
+wrong_frontend_path(void)
+{
+    static const char *const paths[] = { "/local/domain/8/device/vbd/51712",
+                                         "/local/domain/7",
+                                         "/local/domain/7/",
+                                         "/local/domain/77/device/vbd/1",
+                                         "device/vbd/51712",
+                                         "" };
+    unsigned i;
+
+    for (i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        world_reset();
+        make_vbd("web-root");
+        set(BACK "/frontend", paths[i]);
+        left_alone("node frontend: expected a path below /local/domain/7/");
+    }
+}
+
+static void
+by_vm_and_vdev(void)
+{
+    world_reset();
+    add_disk("by-name", "web", "xvda", 51712);
+    make_vbd("whatever");
+    world_start();
+    CHECK_STR(back_state(), "2");
+    CHECK_STR(listed("disk"), "by-name");
+    connect();
+    end();
+}
+
+/* A vbd of another guest with the same number in another kind, and odd
+ * directories, are no concern of ours. */
+static void
+odd_directories(void)
+{
+    world_reset();
+    set("/local/domain/0/backend/vbd3/abc/51712/state", "1");
+    set("/local/domain/0/backend/vbd3/7/xvda/state", "1");
+    set("/local/domain/0/backend/vbd3/7/51728/online", "1");
+    set("/local/domain/0/backend/vbd3/-1/1/state", "1");
+    set("/local/domain/0/backend/qdisk/7/51712/state", "1");
+    world_start();
+    CHECK_EQ(w.watches, 2);
+    set("/local/domain/0/backend/vbd3/7/51728/state", "1");
+    world_run();
+    CHECK_STR(get("/local/domain/0/backend/vbd3/7/51728/state"), "1");
+    CHECK_STR(listed("claimed"), "false");
+    end();
+}
+
+/* ---- media --------------------------------------------------------------- */
+
+static void
+fail_open(const char *why)
+{
+    world_reset();
+    fd.open_status = -ENOENT;
+    strcpy(fd.open_why, why);
+    make_vbd("web-root");
+}
+
+/* A script of xl will read the sentence: it is let run, at once. */
+static void
+open_fails_with_script(void)
+{
+    fail_open("web-root: /srv/web.qcow2: no such file");
+    set(BACK "/script", "/etc/xen/scripts/block-blktapd");
+    world_start();
+    CHECK_STR(back_state(), "2");
+    CHECK_STR(get(BACK "/hotplug-status"), "error");
+    CHECK_STR(get(BACK "/hotplug-error"),
+              "web-root: /srv/web.qcow2: no such file");
+    CHECK(!get(BACK "/sectors"));
+    /* xl takes it away. */
+    set(BACK "/online", "0");
+    set(BACK "/state", "5");
+    world_run();
+    CHECK_STR(back_state(), "6");
+    del(BACK);
+    del(FRONT);
+    world_run();
+    CHECK(!get("/local/domain/0/error/backend/vbd3/7/51712/error"));
+    end();
+}
+
+/* Nobody would look: the toolstack's time-out has to tell. */
+static void
+open_fails_without_script(void)
+{
+    fail_open("web-root: no such file");
+    world_start();
+    world_advance(9 * SECOND);
+    CHECK_STR(back_state(), "1");
+    CHECK_STR(get("/local/domain/0/error/backend/vbd3/7/51712/error"),
+              "2 web-root: no such file");
+    CHECK_STR(listed("why"), "web-root: no such file");
+    CHECK(fd.opens >= 3);
+    CHECK(fd.opens <= 4); /* after 2, 4, 8 ... seconds */
+    /* The medium appears. */
+    fd.open_status = 0;
+    world_advance(60 * SECOND);
+    CHECK_STR(back_state(), "2");
+    CHECK_STR(get(BACK "/hotplug-status"), "connected");
+    CHECK(!get(BACK "/hotplug-error"));
+    CHECK(!get("/local/domain/0/error/backend/vbd3/7/51712/error"));
+    connect();
+    end();
+}
+
+static void
+reload_tries_again(void)
+{
+    fail_open("no such file");
+    world_start();
+    world_advance(100 * SECOND);
+    fd.open_status = 0;
+    xenbus_reload(w.x, &w.conf);
+    world_run();
+    CHECK_STR(back_state(), "2");
+    end();
+}
+
+/* The guest came while the medium was away: it waits, and gets its disk. */
+static void
+front_waits_for_medium(void)
+{
+    fail_open("server is away");
+    set(BACK "/script", "x");
+    world_start();
+    front_nodes();
+    front_state("3");
+    world_run();
+    CHECK_STR(back_state(), "2");
+    fd.open_status = 0;
+    world_advance(10 * SECOND);
+    CHECK_STR(back_state(), "4");
+    end();
+}
+
+/* A slow medium must not make the toolstack give up after 10 s. */
+static void
+slow_medium(void)
+{
+    world_reset();
+    fd.hold = true;
+    make_vbd("web-root");
+    world_start();
+    world_advance(2 * SECOND);
+    CHECK_STR(back_state(), "1");
+    world_advance(2 * SECOND);
+    CHECK_STR(back_state(), "2");
+    CHECK(!get(BACK "/sectors"));
+    front_nodes();
+    front_state("3");
+    world_run();
+    CHECK_STR(back_state(), "2");
+    fd.hold = false;
+    world_run();
+    CHECK_STR(back_state(), "4");
+    CHECK_STR(get(BACK "/sectors"), "16384");
+    end();
+}
+
+static void
+busy_disk(void)
+{
+    world_reset();
+    fd.busy = true;
+    make_vbd("web-root");
+    world_start();
+    CHECK_STR(back_state(), "1");
+    CHECK_STR(listed("why"),
+              "disk web-root: expected to be free, found in use");
+    fd.busy = false;
+    world_advance(3 * SECOND);
+    CHECK_STR(back_state(), "2");
+    end();
+}
+
+/* Another vbd of the same disk gets it as soon as the first is done. */
+static void
+disk_comes_free(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    connect();
+    fd.busy = true;
+    set("/local/domain/9/device/vbd/51712/backend",
+        "/local/domain/0/backend/vbd3/9/51712");
+    set("/local/domain/9/device/vbd/51712/state", "1");
+    set("/local/domain/0/backend/vbd3/9/51712/frontend",
+        "/local/domain/9/device/vbd/51712");
+    set("/local/domain/0/backend/vbd3/9/51712/frontend-id", "9");
+    set("/local/domain/0/backend/vbd3/9/51712/params", "web-root");
+    set("/local/domain/0/backend/vbd3/9/51712/online", "1");
+    set("/local/domain/0/backend/vbd3/9/51712/mode", "w");
+    set("/local/domain/0/backend/vbd3/9/51712/state", "1");
+    world_run();
+    CHECK_STR(get("/local/domain/0/backend/vbd3/9/51712/state"), "1");
+    fd.busy = false;
+    del(BACK);
+    world_run(); /* the clock stands still */
+    CHECK_STR(get("/local/domain/0/backend/vbd3/9/51712/state"), "2");
+    end();
+}
+
+/* ---- reload -------------------------------------------------------------- */
+
+static void
+reload_claims(void)
+{
+    static struct conf other;
+    static struct conf_disk disk;
+
+    world_reset();
+    make_vbd("later");
+    world_start();
+    CHECK_STR(back_state(), "1");
+    other = w.conf;
+    other.refs = 0;
+    disk = w.disk[0];
+    disk.name = "later";
+    other.disk = &disk;
+    other.disks = 1;
+    xenbus_reload(w.x, &other);
+    world_run();
+    CHECK_STR(back_state(), "2");
+    connect();
+    /* Connected: stays, though the new tree does not know it. */
+    xenbus_reload(w.x, &w.conf);
+    world_run();
+    CHECK_EQ(fd.connected_now, 1);
+    front_state("6");
+    world_run();
+    /* And is let go as soon as it is not. */
+    CHECK_EQ(fd.open_now, 0);
+    CHECK_STR(listed("claimed"), "false");
+    end();
+}
+
+static void
+reload_lets_go(void)
+{
+    static struct conf none;
+
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    CHECK_STR(back_state(), "2");
+    none = w.conf;
+    none.refs = 0;
+    none.disks = 0;
+    xenbus_reload(w.x, &none);
+    world_run();
+    CHECK_EQ(fd.open_now, 0);
+    CHECK_STR(back_state(), "2");
+    xenbus_reload(w.x, &w.conf);
+    world_run();
+    CHECK_EQ(fd.open_now, 1);
+    connect();
+    end();
+}
+
+static void
+reload_new_kind(void)
+{
+    static const char *const kinds[] = { "vbd3", "qdisk", NULL };
+    static struct conf more;
+
+    world_reset();
+    set("/local/domain/7/device/vbd/51728/state", "1");
+    set("/local/domain/0/backend/qdisk/7/51728/frontend",
+        "/local/domain/7/device/vbd/51728");
+    set("/local/domain/0/backend/qdisk/7/51728/frontend-id", "7");
+    set("/local/domain/0/backend/qdisk/7/51728/params", "web-root");
+    set("/local/domain/0/backend/qdisk/7/51728/online", "1");
+    set("/local/domain/0/backend/qdisk/7/51728/state", "1");
+    world_start();
+    more = w.conf;
+    more.refs = 0;
+    more.kinds = kinds;
+    xenbus_reload(w.x, &more);
+    world_run();
+    CHECK_STR(get("/local/domain/0/backend/qdisk/7/51728/state"), "2");
+    end();
+}
+
+/* ---- our end, and our start under a running guest ------------------------ */
+
+static void
+restart(void)
+{
+    uint64_t nonce;
+    unsigned commits;
+
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    connect();
+    nonce = fd.params.nonce;
+    world_stop();
+    CHECK(w.stopped);
+    CHECK_EQ(fd.open_now, 0);
+    CHECK_STR(back_state(), "4");
+    world_free();
+    commits = w.commits;
+    world_start();
+    CHECK_STR(back_state(), "4");
+    CHECK_EQ(fd.connected_now, 1);
+    CHECK_EQ(fd.params.nonce, nonce);
+    CHECK_EQ(fd.params.queue[0].refs[0], 8);
+    CHECK_EQ(w.commits, commits); /* nothing was written */
+    end();
+}
+
+/* The disk grew while nobody looked. */
+static void
+restart_resized(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    connect();
+    world_free();
+    fd.limits.size = 32ull << 20;
+    world_start();
+    CHECK_STR(get(BACK "/sectors"), "65536");
+    CHECK_STR(back_state(), "4");
+    end();
+}
+
+static void
+restart_front_moved(void)
+{
+    static const char *const fronts[] = { "1", "5", "6", "0" };
+    static const char *const backs[] = { "2", "5", "6", "6" };
+    unsigned i;
+
+    for (i = 0; i < 4; i++) {
+        world_reset();
+        make_vbd("web-root");
+        world_start();
+        connect();
+        world_free();
+        front_state(fronts[i]);
+        world_start();
+        CHECK_STR(back_state(), backs[i]);
+        /* At 5 it may still use the disk. */
+        CHECK_EQ(fd.connected_now, i == 1);
+        end();
+    }
+}
+
+static void
+restart_front_gone(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    connect();
+    world_free();
+    del(FRONT);
+    world_start();
+    CHECK_STR(back_state(), "6");
+    CHECK_EQ(fd.open_now, 0);
+    end();
+}
+
+/* A mounted disk whose removal was asked for: served on, then let go. */
+static void
+restart_going_offline(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    connect();
+    set(BACK "/online", "0");
+    set(BACK "/state", "5");
+    world_run();
+    world_free();
+    world_start();
+    CHECK_STR(back_state(), "5");
+    CHECK_EQ(fd.connected_now, 1);
+    front_state("6");
+    world_run();
+    CHECK_STR(back_state(), "6");
+    end();
+}
+
+/* The medium is away at our start: the guest waits, its state untouched. */
+static void
+restart_medium_away(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    connect();
+    world_free();
+    fd.open_status = -EIO;
+    strcpy(fd.open_why, "away");
+    world_start();
+    world_advance(5 * SECOND);
+    CHECK_STR(back_state(), "4");
+    fd.open_status = 0;
+    world_advance(60 * SECOND);
+    CHECK_STR(back_state(), "4");
+    CHECK_EQ(fd.connected_now, 1);
+    end();
+}
+
+static void
+stop_in_every_phase(void)
+{
+    unsigned phase;
+
+    for (phase = 0; phase < 4; phase++) {
+        world_reset();
+        fd.hold = true;
+        make_vbd("web-root");
+        world_start(); /* 0: opening */
+        if (phase >= 1) {
+            fake_disk_step();
+            world_run(); /* 1: waiting */
+        }
+        if (phase >= 2) {
+            front_nodes();
+            front_state("3");
+            world_run(); /* 2: connecting */
+        }
+        if (phase >= 3) {
+            fake_disk_step();
+            world_run();
+            front_state("6");
+            world_run(); /* 3: disconnecting */
+        }
+        world_stop();
+        CHECK(!w.stopped);
+        fd.hold = false;
+        world_run();
+        CHECK(w.stopped);
+        end();
+    }
+}
+
+/* ---- XenStore away ------------------------------------------------------- */
+
+static void
+renewed(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    connect();
+    w.store_error = EBADF;
+    xenbus_reload(w.x, &w.conf); /* something makes it look */
+    world_advance(3 * SECOND);
+    CHECK_EQ(fd.connected_now, 1);
+    w.store_error = 0;
+    world_renew();
+    CHECK_EQ(w.watches, 3);
+    CHECK_EQ(fd.connected_now, 1);
+    CHECK_EQ(fd.disconnects, 0);
+    CHECK_STR(back_state(), "4");
+    /* Everything works again. */
+    front_state("6");
+    world_run();
+    CHECK_STR(back_state(), "6");
+    front_state("1");
+    world_run();
+    CHECK_STR(back_state(), "2");
+    end();
+}
+
+/* What happened meanwhile is seen. */
+static void
+renewed_after_changes(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    connect();
+    w.store_error = EIO;
+    front_state("6");
+    world_run();
+    CHECK_EQ(fd.connected_now, 1);
+    set("/local/domain/0/backend/vbd3/7/51728/state", "1");
+    w.store_error = 0;
+    world_renew();
+    CHECK_STR(back_state(), "6");
+    CHECK_EQ(fd.connected_now, 0);
+    end();
+}
+
+/* Each call in turn fails once; it always comes right a little later. */
+static void
+every_call_fails_once(void)
+{
+    unsigned n, calls;
+
+    for (n = 1, calls = 1; n <= calls; n++) {
+        world_reset();
+        make_vbd("web-root");
+        w.fail_in = n + 10; /* past xenbus_new() and the first scan */
+        world_start();
+        world_advance(3 * SECOND);
+        front_nodes();
+        front_state("3");
+        world_advance(3 * SECOND);
+        CHECK_STR(back_state(), "4");
+        front_state("4");
+        world_advance(3 * SECOND);
+        set(BACK "/online", "0");
+        set(BACK "/state", "5");
+        world_advance(3 * SECOND);
+        front_state("6");
+        world_advance(3 * SECOND);
+        CHECK_STR(back_state(), "6");
+        CHECK_EQ(fd.open_now, 0);
+        calls = w.calls;
+        end();
+    }
+    CHECK(n > 100);
+}
+
+int
+main(int argc, char **argv)
+{
+    test_args(argc, argv);
+    TEST(not_in_the_config);
+    TEST(owned_by_the_kernel);
+    TEST(wrong_frontend_id);
+    TEST(wrong_frontend_path);
+    TEST(by_vm_and_vdev);
+    TEST(odd_directories);
+    TEST(open_fails_with_script);
+    TEST(open_fails_without_script);
+    TEST(reload_tries_again);
+    TEST(front_waits_for_medium);
+    TEST(slow_medium);
+    TEST(busy_disk);
+    TEST(disk_comes_free);
+    TEST(reload_claims);
+    TEST(reload_lets_go);
+    TEST(reload_new_kind);
+    TEST(restart);
+    TEST(restart_resized);
+    TEST(restart_front_moved);
+    TEST(restart_front_gone);
+    TEST(restart_going_offline);
+    TEST(restart_medium_away);
+    TEST(stop_in_every_phase);
+    TEST(renewed);
+    TEST(renewed_after_changes);
+    TEST(every_call_fails_once);
+    return test_end();
+}
