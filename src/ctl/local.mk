@@ -1,1 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+bin_PROGRAMS += blktapctl
+noinst_LIBRARIES += libctl.a
+noinst_HEADERS += src/ctl/ctl.h src/ctl/table.h src/ctl/human.h \
+	src/ctl/copy.h src/ctl/latency.h
+
+# All but main, for the tests.
+libctl_a_SOURCES = src/ctl/call.c src/ctl/look.c src/ctl/watch.c \
+	src/ctl/act.c src/ctl/copy.c src/ctl/copy_end.c src/ctl/bench.c \
+	src/ctl/latency.c src/ctl/table.c src/ctl/human.c src/control/near.c
+blktapctl_SOURCES = src/ctl/main.c
+blktapctl_LDADD = libctl.a libblktap.la libwire.la $(JSON_LIBS)
+
+include tests/unit/ctl.mk
