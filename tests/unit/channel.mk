@@ -1,10 +1,29 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-channel_fake = tests/unit/channel_fake.c tests/unit/channel_fake.h
+channel_fake = tests/unit/channel_fake.c tests/unit/channel_fake.h \
+	tests/unit/channel_rig.h
 channel_libs = libchannel.a libhost.a $(HOST_LIBS)
 
-check_PROGRAMS += tests/unit/channel_chan
+channel_programs = tests/unit/channel_buffers tests/unit/channel_chan \
+	tests/unit/channel_decode tests/unit/channel_inflight \
+	tests/unit/channel_ring tests/unit/channel_sweep \
+	tests/unit/channel_validate_enum
+check_PROGRAMS += $(channel_programs)
+TESTS += $(channel_programs)
+
+tests_unit_channel_buffers_SOURCES = tests/unit/channel_buffers.c \
+	$(channel_fake)
+tests_unit_channel_buffers_LDADD = $(channel_libs)
 tests_unit_channel_chan_SOURCES = tests/unit/channel_chan.c $(channel_fake)
 tests_unit_channel_chan_LDADD = $(channel_libs)
-
-channel_tests = tests/unit/channel_chan
-TESTS += $(channel_tests)
+tests_unit_channel_decode_SOURCES = tests/unit/channel_decode.c
+tests_unit_channel_decode_LDADD = $(channel_libs)
+tests_unit_channel_inflight_SOURCES = tests/unit/channel_inflight.c
+tests_unit_channel_inflight_LDADD = $(channel_libs)
+tests_unit_channel_ring_SOURCES = tests/unit/channel_ring.c
+tests_unit_channel_ring_LDADD = $(channel_libs)
+tests_unit_channel_sweep_SOURCES = tests/unit/channel_sweep.c $(channel_fake)
+tests_unit_channel_sweep_LDADD = $(channel_libs)
+tests_unit_channel_validate_enum_SOURCES = \
+	tests/unit/channel_validate_enum.c tests/unit/channel_oracle.c \
+	tests/unit/channel_oracle.h
+tests_unit_channel_validate_enum_LDADD = $(channel_libs)

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* inflight.c, from inside: a table is written by one life, read by the next. */
+#include "channel/inflight.c"
+#include "tests/test.h"
+
+static struct chan_params params;
+static struct inflight f, g;
+static char why[200];
+static uint32_t list[512];
+
+static void
+make(unsigned queues, unsigned order)
+{
+    memset(&params, 0, sizeof(params));
+    params.domid = 3;
+    params.queues = queues;
+    params.order = order;
+    params.nonce = 99;
+    for (unsigned q = 0; q < queues; q++) {
+        params.queue[q].port = 50 + q;
+        for (uint32_t i = 0; i < 1u << order; i++)
+            params.queue[q].refs[i] = 1000 + q * 16 + i;
+    }
+    CHECK_EQ(inflight_make(&f, &params), 0);
+    for (unsigned q = 0; q < queues; q++)
+        inflight_begin(&f, q, 0);
+}
+
+static int
+adopt(void)
+{
+    why[0] = '\0';
+    return inflight_adopt(&g, &params, f.fd, why, sizeof(why));
+}
+
+static int
+recover(unsigned queue, uint32_t rsp, uint32_t *cons)
+{
+    why[0] = '\0';
+    return inflight_recover(&g, queue, rsp, cons, list, why, sizeof(why));
+}
+
+static uint32_t
+note(unsigned queue, unsigned what)
+{
+    uint8_t raw[BLKIF_RAW_MAX] = { (uint8_t)what };
+
+    return inflight_note(&f, queue, raw);
+}
+
+static void
+an_empty_table(void)
+{
+    uint32_t cons = 9;
+
+    make(1, 0);
+    CHECK_EQ(adopt(), 0);
+    CHECK_EQ(recover(0, 0, &cons), 0);
+    CHECK_EQ(cons, 0);
+    CHECK_EQ(g.spares, 32);
+    inflight_free(&g);
+    inflight_free(&f);
+}
+
+/* Consumed, answered and not published, published and not dropped. */
+static void
+each_stage(void)
+{
+    uint32_t e[6], cons;
+
+    make(1, 0);
+    for (unsigned i = 0; i < 6; i++)
+        e[i] = note(0, i);
+    inflight_answer(&f, e[4], 0); /* published, as rsp_prod is 2 */
+    inflight_answer(&f, e[1], 1);
+    inflight_answer(&f, e[3], 2); /* only noted */
+    CHECK_EQ(adopt(), 0);
+    CHECK_EQ(recover(0, 2, &cons), 4);
+    CHECK_EQ(cons, 6);
+    CHECK_EQ(inflight_raw(&g, list[0])[0], 0);
+    CHECK_EQ(inflight_raw(&g, list[1])[0], 2);
+    CHECK_EQ(inflight_raw(&g, list[2])[0], 3);
+    CHECK_EQ(inflight_raw(&g, list[3])[0], 5);
+    CHECK_EQ(g.spares, 32 - 4);
+    inflight_free(&g);
+    inflight_free(&f);
+}
+
+/* Killed between the entry and cons: the ring still has the request. */
+static void
+noted_and_not_advanced(void)
+{
+    uint32_t cons;
+
+    make(1, 0);
+    note(0, 1);
+    note(0, 2);
+    f.table->queue[0].cons--;
+    CHECK_EQ(adopt(), 0);
+    CHECK_EQ(recover(0, 0, &cons), 1);
+    CHECK_EQ(cons, 1);
+    CHECK_EQ(inflight_raw(&g, list[0])[0], 1);
+    inflight_free(&g);
+    inflight_free(&f);
+}
+
+/* Oldest first, whichever entries they got and although indices wrap. */
+static void
+by_age_over_the_wrap(void)
+{
+    uint32_t start = UINT32_MAX - 4, old, cons, e;
+
+    make(2, 0);
+    inflight_begin(&f, 1, start);
+    old = note(1, 200);
+    for (uint32_t i = 0; i < 40; i++) {
+        e = note(1, i);
+        if (i == 20 || i == 38)
+            continue;
+        inflight_answer(&f, e, start + i);
+        inflight_drop(&f, e);
+    }
+    CHECK_EQ(adopt(), 0);
+    CHECK_EQ(recover(1, start + 38, &cons), 3);
+    CHECK_EQ(cons, start + 41);
+    CHECK_EQ(list[0], old);
+    CHECK_EQ(inflight_raw(&g, list[1])[0], 20);
+    CHECK_EQ(inflight_raw(&g, list[2])[0], 38);
+    CHECK_EQ(recover(0, 0, &cons), 0);
+    inflight_free(&g);
+    inflight_free(&f);
+}
+
+/* The guest's rsp_prod has to fit, to the last request. */
+static void
+a_guest_that_disagrees(void)
+{
+    uint32_t cons;
+
+    make(1, 0);
+    note(0, 1);
+    note(0, 2);
+    CHECK_EQ(adopt(), 0);
+    for (uint32_t rsp = UINT32_MAX - 40; rsp != 60; rsp++) {
+        int n = recover(0, rsp, &cons);
+
+        CHECK_EQ(n, rsp == 0 ? 2 : -EPROTO);
+        CHECK_EQ(why[0] != '\0', n < 0);
+    }
+    inflight_free(&g);
+    inflight_free(&f);
+}
+
+static void
+refused(const char *sentence)
+{
+    CHECK_EQ(adopt(), -EINVAL);
+    if (!strstr(why, sentence))
+        test_fail(__FILE__, __LINE__, "expected \"... %s\", found \"%s\"",
+                  sentence, why);
+}
+
+static void
+damaged_tables(void)
+{
+    struct inflight_entry *e;
+
+    make(2, 1);
+    note(0, 1);
+    e = &f.table->entry[note(1, 2)];
+    CHECK_EQ(adopt(), 0);
+    inflight_free(&g);
+#define SPOILT(field, value, sentence)      \
+    do {                                    \
+        __typeof__(field) kept_ = field;    \
+        field = (__typeof__(field))(value); \
+        refused(sentence);                  \
+        field = kept_;                      \
+        CHECK_EQ(adopt(), 0);               \
+        inflight_free(&g);                  \
+    } while (0)
+    SPOILT(f.table->magic, 0, "no such table");
+    SPOILT(f.table->version, 2, "another version");
+    SPOILT(f.table->nonce, 98, "another connection");
+    SPOILT(f.table->domid, 4, "another connection");
+    SPOILT(f.table->abi, 1, "another shape");
+    SPOILT(f.table->order, 2, "another shape");
+    SPOILT(f.table->queues, 1, "another shape");
+    SPOILT(f.table->slots, 32, "another shape");
+    SPOILT(f.table->bytes, 12, "another shape");
+    SPOILT(f.table->queue[1].port, 1, "another ring");
+    SPOILT(f.table->queue[1].refs[1], 1, "another ring");
+    SPOILT(e->state, 3, "no known state");
+    SPOILT(e->queue, 2, "no queue");
+    SPOILT(e->index, 2, "never consumed");
+    SPOILT(e->index, UINT64_MAX, "never consumed");
+#undef SPOILT
+    inflight_free(&f);
+}
+
+static void
+the_same_request_twice(void)
+{
+    uint32_t cons, e;
+
+    make(1, 0);
+    note(0, 1);
+    e = note(0, 2);
+    f.table->entry[e].index = 0;
+    CHECK_EQ(adopt(), 0);
+    CHECK_EQ(recover(0, 0, &cons), -EPROTO);
+    inflight_free(&g);
+    inflight_free(&f);
+}
+
+/* Something else under the descriptor: no fault, no trust. */
+static void
+not_a_table(void)
+{
+    FILE *file = tmpfile();
+    void *addr;
+    int fd;
+
+    make(1, 0);
+    CHECK_EQ(inflight_adopt(&g, &params, fileno(file), why, sizeof(why)),
+             -EINVAL);
+    CHECK(strstr(why, "too short"));
+    CHECK(!ftruncate(fileno(file), 1 << 20));
+    CHECK_EQ(inflight_adopt(&g, &params, fileno(file), why, sizeof(why)),
+             -EINVAL);
+    CHECK(strstr(why, "not sealed"));
+    fclose(file);
+    CHECK(!host_memory("test", 1 << 20, &addr, &fd));
+    CHECK_EQ(inflight_adopt(&g, &params, fd, why, sizeof(why)), -EINVAL);
+    CHECK(strstr(why, "no such table"));
+    host_memory_free(addr, 1 << 20, fd);
+    CHECK_EQ(inflight_adopt(&g, &params, 999, why, sizeof(why)), -EINVAL);
+    inflight_free(&f);
+}
+
+/* Any one bit of the table, wrong: refused, or harmless. */
+static void
+any_bit(void)
+{
+    static uint8_t good[64 * 1024];
+    uint32_t cons;
+
+    make(2, 0);
+    for (unsigned i = 0; i < 5; i++)
+        inflight_answer(&f, note(i & 1, i), i / 2);
+    REQUIRE(f.size <= sizeof(good));
+    memcpy(good, f.table, f.size);
+    for (size_t bit = 0; bit < f.size * 8; bit += 3) {
+        ((uint8_t *)f.table)[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        if (!adopt()) {
+            for (unsigned q = 0; q < 2; q++) {
+                int n = recover(q, 0, &cons);
+
+                CHECK(n < 0 || n <= 32);
+            }
+            inflight_free(&g);
+        }
+        memcpy(f.table, good, f.size);
+    }
+    inflight_free(&f);
+}
+
+int
+main(int argc, char **argv)
+{
+    test_args(argc, argv);
+    TEST(an_empty_table);
+    TEST(each_stage);
+    TEST(noted_and_not_advanced);
+    TEST(by_age_over_the_wrap);
+    TEST(a_guest_that_disagrees);
+    TEST(damaged_tables);
+    TEST(the_same_request_twice);
+    TEST(not_a_table);
+    TEST(any_bit);
+    return test_end();
+}
