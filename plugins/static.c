@@ -2,6 +2,9 @@
 /*
  * static.c: the plugins as parts of a program, for simulation and fuzzing.
  * Whoever adds a plugin adds it here too.
+ *
+ * The loader's reference is weak: a program that links libplugins_static.a
+ * names blk_plugins_static itself, or is linked with -u blk_plugins_static.
  */
 #include <stddef.h>
 

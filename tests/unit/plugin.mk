@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Tests of the plugins: the modules as built, on the real engine and host.
-PLUGIN_TESTS = tests/unit/plugin_match tests/unit/plugin_memory \
+PLUGIN_TESTS = tests/unit/plugin_match tests/unit/plugin_static \
+	tests/unit/plugin_memory \
 	tests/unit/plugin_delay tests/unit/plugin_error \
 	tests/unit/plugin_trace tests/unit/plugin_file \
 	tests/unit/plugin_file_life tests/functional/plugin_4kn \
@@ -22,6 +23,11 @@ plugin_test_ldadd = tests/unit/libplugin_run.a libchain.a libhost.a \
 	$(HOST_LIBS) -ldl
 
 tests_unit_plugin_match_SOURCES = tests/unit/plugin_match.c
+tests_unit_plugin_static_SOURCES = tests/unit/plugin_static.c
+tests_unit_plugin_static_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DSOURCE_DIR='"$(abs_top_srcdir)"'
+tests_unit_plugin_static_LDADD = plugins/libplugins_static.a libchain.a \
+	libhost.a $(HOST_LIBS) -ldl
 tests_unit_plugin_memory_SOURCES = tests/unit/plugin_memory.c
 tests_unit_plugin_memory_LDFLAGS = $(plugin_test_ldflags)
 tests_unit_plugin_memory_LDADD = $(plugin_test_ldadd)

@@ -13,13 +13,15 @@ static uint8_t buf[1 << 20] __attribute__((aligned(4096)));
 
 /* ---- integrity ----------------------------------------------------------- */
 
+static bool no_uring;
+
 /* Plays, then opens the file again and compares all of it. */
 static void
 play(uint64_t seed, const char *options, unsigned n,
      int (*fault)(struct run *, struct blk_io *), bool trim)
 {
     const char *path = run_file("disk", 6 << 20);
-    struct run r = { .seed = seed };
+    struct run r = { .seed = seed, .no_uring = no_uring };
     struct model m;
 
     RUN(r, "file path=%s %s", path, options);
@@ -46,6 +48,15 @@ static void
 holds_what_was_written_buffered(void)
 {
     play(12, "direct=off", 1500, NULL, true);
+}
+
+static void
+holds_what_was_written_by_workers(void)
+{
+    no_uring = true;
+    play(16, "direct=auto", 400, NULL, true);
+    play(17, "direct=off", 400, NULL, true);
+    no_uring = false;
 }
 
 /* Half of all reads and writes come short; some want to be started again. */
@@ -349,6 +360,7 @@ main(int argc, char **argv)
     test_args(argc, argv);
     TEST(holds_what_was_written);
     TEST(holds_what_was_written_buffered);
+    TEST(holds_what_was_written_by_workers);
     TEST(goes_on_after_short_io);
     TEST(zeroes_without_punch);
     TEST(gives_up_when_nothing_moves);

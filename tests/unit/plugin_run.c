@@ -388,10 +388,11 @@ chain_gone(struct run *r)
 int
 run_open(struct run *r, enum run_mode mode, const char *fmt, ...)
 {
-    struct loop_posix_options options = { .workers = 2, .io_entries = 64 };
+    struct loop_posix_options options = { .workers = 2 };
     struct chain_op *op;
     struct run_spec *s;
     uint64_t seed = r->seed;
+    bool no_uring = r->no_uring;
     va_list ap;
 
     setenv("BLKTAPD_PLUGINDIR", PLUGIN_BUILDDIR, 0);
@@ -399,7 +400,9 @@ run_open(struct run *r, enum run_mode mode, const char *fmt, ...)
     log_tap(log_take, NULL);
     memset(r, 0, sizeof(*r));
     r->seed = seed;
+    r->no_uring = no_uring;
     r->mode = mode;
+    options.io_entries = no_uring ? 0 : 64;
     REQUIRE(
         !loop_posix_new(&r->loop, "test", &options, r->why, sizeof(r->why)));
     door_put(r);
