@@ -32,3 +32,4 @@ uninstall-local:
 	    $(DESTDIR)$(sysconfdir)/blktapd.conf || \
 	    rm -f $(DESTDIR)$(sysconfdir)/blktapd.conf
 	-rmdir $(DESTDIR)$(sysconfdir)/blktapd.d 2>/dev/null
+dist_man_MANS += man/blktapd.8 man/blktapd.conf.5
