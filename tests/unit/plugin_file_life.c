@@ -228,8 +228,7 @@ change_keeps_file_and_lock(void)
     CHECK_EQ(run_replace(&r, "file path=%s direct=off", path), 0);
     CHECK(locked(path));
     CHECK_EQ(run_replace(&r, "file path=%s direct=off lock=false", path), 0);
-    run_sleep(&r, 50000000);
-    CHECK(!locked(path));
+    RUN_WAIT(r, !locked(path));
     CHECK_EQ(descriptors(path, 0, 0), 1);
     memset(buf, 0, 4096);
     CHECK_EQ(run_io(&r, BLK_READ, 0, 0, buf, 4096), 0);
@@ -246,8 +245,7 @@ change_to_another_file(void)
 
     RUN(r, "file path=%s", one);
     CHECK_EQ(run_replace(&r, "file path=%s", two), 0);
-    run_sleep(&r, 50000000);
-    CHECK(!locked(one));
+    RUN_WAIT(r, !locked(one));
     CHECK(locked(two));
     CHECK_EQ(chain_limits(r.chain)->size, 2 << 20);
     run_close(&r);
@@ -269,9 +267,8 @@ change_that_fails_harms_nothing(void)
                       path));
     CHECK(run_replace(&r, "trace file=/nonexistent/t | file path=%s", path));
     CHECK(run_replace(&r, "file path=%s/none", run_dir()));
-    run_sleep(&r, 50000000);
+    RUN_WAIT(r, descriptors(path, 0, 0) == 1);
     CHECK(locked(path));
-    CHECK_EQ(descriptors(path, 0, 0), 1);
     memset(buf, 0, 4096);
     CHECK_EQ(run_io(&r, BLK_READ, 0, 0, buf, 4096), 0);
     CHECK_EQ(buf[0], 4);
@@ -313,22 +310,24 @@ rescan_finds_a_new_size(void)
     RUN(r, "file path=%s", path);
     CHECK_EQ(run_command(&r, "file", "rescan", out, sizeof(out)), 0);
     CHECK_EQ(run_command(&r, "file", "rescan", out, sizeof(out)), -EBUSY);
-    run_sleep(&r, 50000000);
+    RUN_WAIT(r, run_command(&r, "file", "rescan", out, sizeof(out)) == 0);
+    CHECK_EQ(run_pause(&r), 0);
+    CHECK_EQ(run_resume(&r), 0);
     CHECK_EQ(chain_limits(r.chain)->size, 1 << 20);
     REQUIRE(!truncate(path, 3 << 20));
     CHECK(run_io(&r, BLK_READ, 0, 2 << 20, buf, 4096) < 0);
     run_log();
     CHECK_EQ(run_command(&r, "file", "rescan", out, sizeof(out)), 0);
-    run_sleep(&r, 50000000);
+    RUN_WAIT(r, chain_limits(r.chain)->size == 3 << 20);
     CHECK(strstr(run_log(), "the size was 1048576 bytes and is now 3145728"));
-    CHECK_EQ(chain_limits(r.chain)->size, 3 << 20);
     CHECK(r.relimits);
     CHECK_EQ(run_io(&r, BLK_READ, 0, 2 << 20, buf, 4096), 0);
 
     /* Nothing left of it: the size stays. */
     REQUIRE(!truncate(path, 100));
     CHECK_EQ(run_command(&r, "file", "rescan", out, sizeof(out)), 0);
-    run_sleep(&r, 50000000);
+    CHECK_EQ(run_pause(&r), 0);
+    CHECK_EQ(run_resume(&r), 0);
     CHECK(strstr(run_log(), "bytes, found 100: the size stays 3145728"));
     CHECK_EQ(chain_limits(r.chain)->size, 3 << 20);
     run_close(&r);
@@ -347,8 +346,7 @@ rescan_is_waited_for(void)
     CHECK_EQ(run_command(&r, "file", "rescan", out, sizeof(out)), 0);
     CHECK_EQ(run_pause(&r), 0);
     CHECK_EQ(run_resume(&r), 0);
-    run_sleep(&r, 20000000);
-    CHECK_EQ(chain_limits(r.chain)->size, 2 << 20);
+    RUN_WAIT(r, chain_limits(r.chain)->size == 2 << 20);
     CHECK_EQ(run_command(&r, "file", "rescan", out, sizeof(out)), 0);
     CHECK_EQ(run_replace(&r, "file path=%s lock=yes", path), 0);
     CHECK_EQ(run_command(&r, "file", "rescan", out, sizeof(out)), 0);

@@ -378,8 +378,6 @@ chain_gone(struct run *r)
     if (r->chain)
         chain_free(r->chain);
     r->chain = NULL;
-    /* Closes are under way on workers. */
-    run_sleep(r, 20000000);
     door_take(r);
     r->loop->ops->free(r->loop);
     r->loop = NULL;

@@ -110,6 +110,16 @@ const char *run_path(const char *name); /* valid for eight more calls */
 /* Makes a file of size bytes in it; returns run_path(name). */
 const char *run_file(const char *name, uint64_t size);
 
+/* Turns the loop until cond, which is asked only as long as it does not hold,
+ * does; a minute is as good as never. */
+#define RUN_WAIT(r, cond)                                                  \
+    do {                                                                   \
+        unsigned left_ = 12000;                                            \
+        while (!(cond) && --left_)                                         \
+            run_sleep(&(r), 5000000);                                      \
+        if (!left_)                                                        \
+            test_fail(__FILE__, __LINE__, "waited in vain for %s", #cond); \
+    } while (0)
 #define RUN(r, ...)                                       \
     do {                                                  \
         if (run_open(&(r), RUN_READWRITE, __VA_ARGS__)) { \
