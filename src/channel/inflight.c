@@ -280,6 +280,8 @@ inflight_recover(struct inflight *f, unsigned queue, uint32_t rsp,
             n++;
             break;
         }
+        /* The response that was noted is another one's, in this life. */
+        __atomic_store_n(&e->state, ENTRY_LIVE, __ATOMIC_RELAXED);
         list[n++] = i;
     }
     if (n > f->slots || n != *cons - rsp) {

@@ -5,7 +5,8 @@ channel_libs = libchannel.a libhost.a $(HOST_LIBS)
 
 channel_programs = tests/unit/channel_buffers tests/unit/channel_chan \
 	tests/unit/channel_decode tests/unit/channel_inflight \
-	tests/unit/channel_ring tests/unit/channel_sweep \
+	tests/unit/channel_recover tests/unit/channel_ring \
+	tests/unit/channel_scramble tests/unit/channel_sweep \
 	tests/unit/channel_validate_enum
 check_PROGRAMS += $(channel_programs)
 TESTS += $(channel_programs)
@@ -19,8 +20,16 @@ tests_unit_channel_decode_SOURCES = tests/unit/channel_decode.c
 tests_unit_channel_decode_LDADD = $(channel_libs)
 tests_unit_channel_inflight_SOURCES = tests/unit/channel_inflight.c
 tests_unit_channel_inflight_LDADD = $(channel_libs)
+tests_unit_channel_recover_SOURCES = tests/unit/channel_recover.c \
+	$(channel_fake)
+tests_unit_channel_recover_LDADD = $(channel_libs)
 tests_unit_channel_ring_SOURCES = tests/unit/channel_ring.c
 tests_unit_channel_ring_LDADD = $(channel_libs)
+# The whole channel once more, with an accessor that spoils what it read.
+tests_unit_channel_scramble_SOURCES = tests/unit/channel_scramble.c \
+	$(channel_fake) $(libchannel_a_SOURCES)
+tests_unit_channel_scramble_CPPFLAGS = $(AM_CPPFLAGS) -DCHANNEL_SCRAMBLE
+tests_unit_channel_scramble_LDADD = libhost.a $(HOST_LIBS)
 tests_unit_channel_sweep_SOURCES = tests/unit/channel_sweep.c $(channel_fake)
 tests_unit_channel_sweep_LDADD = $(channel_libs)
 tests_unit_channel_validate_enum_SOURCES = \
