@@ -92,12 +92,15 @@ read_vm(struct vbd *v)
 __attribute__((format(printf, 2, 3))) static void
 unclaim(struct vbd *v, const char *fmt, ...)
 {
+    bool was = v->claimed;
     va_list ap;
 
     v->claimed = false;
     va_start(ap, fmt);
     vsnprintf(v->why, sizeof v->why, fmt, ap);
     va_end(ap);
+    if (was)
+        vbd_log(v, BLK_WARN, "let go: %s", v->why);
 }
 
 /* The directory that we shall read and watch must be that guest's. */

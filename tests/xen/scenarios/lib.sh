@@ -53,11 +53,14 @@ backend() { # blktapd | blkback | qdisk: from now on it serves new disks
     case $BACKEND in
     blkback)
         systemctl stop blktapd 2>/dev/null
+        rm -f /etc/modprobe.d/lab.conf
         check "load xen-blkback" modprobe xen-blkback
         ;;
     qdisk) ;;
     blktapd)
         [ -x /usr/sbin/blktapd ] || fail "blktapd is not installed (lab run --tree)"
+        # udev loads it as soon as there is a vbd, and then it owns the kind.
+        echo 'install xen-blkback /bin/false' > /etc/modprobe.d/lab.conf
         modprobe -r xen-blkback 2>/dev/null
         rm -rf /etc/blktapd.d
         mkdir -p /etc/blktapd.d
