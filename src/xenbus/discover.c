@@ -216,20 +216,60 @@ xenbus_drop(struct vbd *v)
     vbd_free(v);
 }
 
-/* ---- scans --------------------------------------------------------------- */
+/* ---- again --------------------------------------------------------------- */
+
+static void xenbus_read_all(struct xenbus *);
 
 static void
+xenbus_timer(struct blk_timer *t)
+{
+    struct xenbus *x = t->data;
+
+    x->timer_runs = false;
+    xenbus_read_all(x);
+}
+
+/* XenStore failed in the middle of a scan or of a watch: all of it is done
+ * again a little later. */
+static void
+xenbus_again(struct xenbus *x)
+{
+    if (x->timer_runs)
+        return;
+    x->timer_runs = true;
+    x->timer.fire = xenbus_timer;
+    x->timer.data = x;
+    x->loop->ops->timer_start(x->loop, &x->timer, STORE_RETRY_NS);
+}
+
+/* ---- scans --------------------------------------------------------------- */
+
+/* The names in dir; none when it is not there. */
+static int
+scan_names(struct xenbus *x, const char *dir, char ***names, unsigned *n)
+{
+    *n = 0;
+    *names = x->store->ops->list(x->store, 0, dir, n);
+    if (*names)
+        return 0;
+    *n = 0;
+    return errno == ENOENT ? 0 : -errno;
+}
+
+static int
 scan_domain(struct xenbus *x, const char *kind, const char *dir, uint32_t domid)
 {
-    unsigned i, n = 0;
-    char **names = x->store->ops->list(x->store, 0, dir, &n);
+    unsigned i, n;
+    char **names;
     uint64_t devid;
+    int rc = scan_names(x, dir, &names, &n);
 
-    for (i = 0; names && i < n; i++) {
+    for (i = 0; i < n; i++) {
         if (number_parse(names[i], UINT32_MAX, &devid))
             vbd_seen(x, kind, domid, (uint32_t)devid);
     }
     free(names);
+    return rc;
 }
 
 /* Those that are there, and those that were. */
@@ -237,20 +277,23 @@ static void
 scan_kind(struct xenbus *x, const char *kind)
 {
     char dir[NODE_PATH], sub[NODE_PATH];
-    unsigned i, n = 0;
+    unsigned i, n;
     uint64_t domid;
     struct vbd *v;
     char **names;
+    int rc;
 
     snprintf(dir, sizeof dir, "/local/domain/%" PRIu32 "/backend/%s", x->domid,
              kind);
-    names = x->store->ops->list(x->store, 0, dir, &n);
-    for (i = 0; names && i < n; i++) {
+    rc = scan_names(x, dir, &names, &n);
+    for (i = 0; i < n && !rc; i++) {
         if (number_parse(names[i], UINT16_MAX, &domid) &&
             !node_path(sub, dir, names[i]))
-            scan_domain(x, kind, sub, (uint32_t)domid);
+            rc = scan_domain(x, kind, sub, (uint32_t)domid);
     }
     free(names);
+    if (rc)
+        xenbus_again(x);
     for (v = x->first; v; v = v->next) {
         if (!strcmp(v->kind, kind))
             xenbus_dirty(v);
@@ -397,6 +440,29 @@ add_kinds(struct xenbus *x, const struct conf *conf, char *why, size_t n)
     return 0;
 }
 
+/* What is watched already stays so (-EEXIST). */
+static void
+xenbus_read_all(struct xenbus *x)
+{
+    struct vbd *v;
+    unsigned i;
+    int rc;
+
+    if (x->stopping)
+        return;
+    for (i = 0; i < x->kinds; i++) {
+        rc = watch_kind(x, x->kind[i]);
+        if (rc && rc != -EEXIST)
+            xenbus_again(x);
+        scan_kind(x, x->kind[i]);
+    }
+    rc = x->store->ops->watch(x->store, "@releaseDomain", token_release);
+    if (rc && rc != -EEXIST)
+        xenbus_again(x);
+    for (v = x->first; v; v = v->next)
+        xenbus_dirty(v);
+}
+
 /* xenstored came back: it knows no watches, and anything may have happened.
  * Disks were served all the while. */
 static void
@@ -404,19 +470,11 @@ xenbus_renewed(void *ctx)
 {
     struct xenbus *x = ctx;
     struct vbd *v;
-    unsigned i;
 
-    if (x->stopping)
-        return;
     log_line(BLK_INFO, NULL, "XenStore is back: everything is read again");
-    for (i = 0; i < x->kinds; i++) {
-        watch_kind(x, x->kind[i]);
-        scan_kind(x, x->kind[i]);
-    }
-    x->store->ops->watch(x->store, "@releaseDomain", token_release);
     for (v = x->first; v; v = v->next)
         v->token[0] = '\0'; /* the look watches anew */
-    dirty_all(x);
+    xenbus_read_all(x);
 }
 
 /* ---- life ---------------------------------------------------------------- */
@@ -511,6 +569,8 @@ xenbus_free(struct xenbus *x)
     }
     free(x->kind);
     x->store->ops->unwatch(x->store, "@releaseDomain", token_release);
+    if (x->timer_runs)
+        x->loop->ops->timer_stop(x->loop, &x->timer);
     x->store->changed = NULL;
     x->store->renewed = NULL;
     loop_undefer(x->loop, &x->task, STAGE_CHAIN);

@@ -79,8 +79,8 @@ static const enum bus_act when_up[BUS_STATES][COLUMNS] = {
     [BUS_CONNECTED] =       { CUT,    JOIN,   NONE,   NONE,   CUT },
     [BUS_CLOSING] =         { CUT,    SHOW,   SHOW,   NONE,   CUT },
     [BUS_CLOSED] =          { CUT,    END,    END,    END,    CUT },
-    [BUS_RECONFIGURING] =   { CUT,    NONE,   NONE,   NONE,   CUT },
-    [BUS_RECONFIGURED] =    { CUT,    NONE,   NONE,   NONE,   CUT },
+    [BUS_RECONFIGURING] =   { CUT,    CUT,    NONE,   NONE,   CUT },
+    [BUS_RECONFIGURED] =    { CUT,    CUT,    NONE,   NONE,   CUT },
     [BUS_GONE] =            { CUT,    CUT,    END,    END,    CUT },
 };
 

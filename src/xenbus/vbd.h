@@ -102,6 +102,8 @@ struct xenbus {
     struct vbd *first;
     struct vbd *dirty, **dirty_tail;
     struct loop_task task;
+    struct blk_timer timer; /* to read all again */
+    bool timer_runs;
 
     char **kind; /* watched; grows only */
     unsigned kinds;

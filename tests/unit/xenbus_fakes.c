@@ -751,7 +751,7 @@ world_start(void)
 
     if (xenbus_new(&w.x, &w.loop, &w.store, NULL, &w.conf, &world_events, NULL,
                    why, sizeof why)) {
-        printf("xenbus_new: %s\n", why);
+        fprintf(stderr, "xenbus_new: %s\n", why);
         abort();
     }
     world_run();
@@ -775,8 +775,12 @@ world_stop(void)
 void
 world_free(void)
 {
+    bool hold = fd.hold;
+
+    fd.hold = false;
     if (w.x && !w.stopped)
         world_stop();
+    fd.hold = hold;
     xenbus_free(w.x);
     w.x = NULL;
     w.stopped = false;

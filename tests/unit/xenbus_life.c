@@ -604,7 +604,7 @@ every_call_fails_once(void)
     for (n = 1, calls = 1; n <= calls; n++) {
         world_reset();
         make_vbd("web-root");
-        w.fail_in = n + 10; /* past xenbus_new() and the first scan */
+        w.fail_in = n + 3; /* past xenbus_new() */
         world_start();
         world_advance(3 * SECOND);
         front_nodes();
