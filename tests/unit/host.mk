@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-HOST_TESTS = tests/unit/host_loop tests/unit/host_posix tests/unit/host_file
+HOST_TESTS = tests/unit/host_loop tests/unit/host_posix tests/unit/host_file \
+	tests/unit/host_sim
 check_PROGRAMS += $(HOST_TESTS)
 TESTS += $(HOST_TESTS)
 
@@ -9,6 +10,8 @@ tests_unit_host_posix_SOURCES = tests/unit/host_posix.c
 tests_unit_host_posix_LDADD = libhost.a $(HOST_LIBS)
 tests_unit_host_file_SOURCES = tests/unit/host_file.c
 tests_unit_host_file_LDADD = libhost.a $(HOST_LIBS)
+tests_unit_host_sim_SOURCES = tests/unit/host_sim.c
+tests_unit_host_sim_LDADD = libhost.a $(HOST_LIBS)
 
 # A real xenstored without a hypervisor.  The shim goes into a program that
 # knows nothing of our sanitizers, so it is built without them.
