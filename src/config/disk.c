@@ -146,7 +146,9 @@ layer_options(struct reader *r, const config_setting_t *s,
             continue;
         kv->key = conf_strdup(r->conf, name);
         kv->value = setting_text(r, option);
-        if (!kv->key || !kv->value)
+        if (!kv->key)
+            rc = reader_oom(r);
+        if (!kv->value)
             rc = -EINVAL;
         kv->file = r->file;
         kv->line = (int)config_setting_source_line(option);

@@ -301,6 +301,8 @@ conf_load_text(const char *path, const char *text, size_t len, char *errors,
     if (reader_begin(&r, errors, n))
         return NULL;
     r.file = conf_strdup(r.conf, path);
+    if (!r.file)
+        reader_oom(&r);
     source = r.file ? source_parse(&r, text, len) : NULL;
     if (source)
         rc = sources_read(&r, source);

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 config_unit_tests = tests/unit/config_devid tests/unit/config_text \
-	tests/unit/config_tree tests/unit/config_load
+	tests/unit/config_tree tests/unit/config_load tests/unit/config_memory
 check_PROGRAMS += $(config_unit_tests)
 TESTS += $(config_unit_tests)
 noinst_HEADERS += tests/unit/config_fake.h
 
-# config_text includes text.c: the archive's own is then not taken.
+# config_text and config_memory include sources: the archive's are then not
+# taken.
 tests_unit_config_devid_LDADD = libblkconfig.a $(CONFIG_LIBS) -lm
 tests_unit_config_text_LDADD = libblkconfig.a $(CONFIG_LIBS) -lm
+tests_unit_config_memory_LDADD = libblkconfig.a $(CONFIG_LIBS) -lm
 tests_unit_config_tree_LDADD = libblkconfig.a $(CONFIG_LIBS) -lm
 tests_unit_config_load_LDADD = libblkconfig.a $(CONFIG_LIBS) -lm
 
