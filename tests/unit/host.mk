@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 HOST_TESTS = tests/unit/host_loop tests/unit/host_posix tests/unit/host_file \
-	tests/unit/host_sim
+	tests/unit/host_sim tests/unit/host_sim_file tests/unit/host_sim_store
 check_PROGRAMS += $(HOST_TESTS)
 TESTS += $(HOST_TESTS)
 
@@ -12,6 +12,10 @@ tests_unit_host_file_SOURCES = tests/unit/host_file.c
 tests_unit_host_file_LDADD = libhost.a $(HOST_LIBS)
 tests_unit_host_sim_SOURCES = tests/unit/host_sim.c
 tests_unit_host_sim_LDADD = libhost.a $(HOST_LIBS)
+tests_unit_host_sim_file_SOURCES = tests/unit/host_sim_file.c
+tests_unit_host_sim_file_LDADD = libhost.a $(HOST_LIBS)
+tests_unit_host_sim_store_SOURCES = tests/unit/host_sim_store.c
+tests_unit_host_sim_store_LDADD = libhost.a $(HOST_LIBS)
 
 # A real xenstored without a hypervisor.  The shim goes into a program that
 # knows nothing of our sanitizers, so it is built without them.
