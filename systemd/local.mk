@@ -13,7 +13,7 @@ EXTRA_DIST += systemd/blktapd.service.in systemd/tmpfiles.d/blktapd.conf.in \
 CLEANFILES += systemd/blktapd.service systemd/tmpfiles.d/blktapd.conf
 
 fill_in_dirs = $(AM_V_GEN)$(MKDIR_P) $(@D) && \
-	sed -e 's|@sbindir[@]|$(sbindir)|g' \
+	sed -e 's|@sbindir[@]|$(sbindir)|g' -e 's|@bindir[@]|$(bindir)|g' \
 	    -e 's|@sysconfdir[@]|$(sysconfdir)|g'
 
 systemd/blktapd.service: systemd/blktapd.service.in Makefile
