@@ -23,9 +23,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int test_failures, test_count, test_only_n;
-static char **test_only;
-static const char *test_name = "";
+/* Weak: one of each in a program, also when it has more than one file. */
+__attribute__((weak)) int test_failures, test_count, test_only_n;
+__attribute__((weak)) char **test_only;
+__attribute__((weak)) const char *test_name = "";
 
 /* Call first when the program takes names of tests. */
 __attribute__((unused)) static void
