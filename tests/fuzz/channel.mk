@@ -14,9 +14,9 @@ if HAVE_FUZZ_CC
 tests/fuzz/ring.fuzz: tests/fuzz/ring.c tests/unit/channel_fake.c \
 		tests/unit/channel_fake.h $(libchannel_a_SOURCES) \
 		src/host/loop.c src/host/memory.c
-	$(FUZZ_BUILD) $(filter %.c,$^)
+	$(FUZZ_BUILD) -DFAKE_PAGES=96 $(filter %.c,$^)
 tests/fuzz/ring.log: tests/fuzz/ring.fuzz
 FUZZ_TARGETS += tests/fuzz/ring.fuzz
 CLEANFILES += tests/fuzz/ring.fuzz
 endif
-EXTRA_DIST += tests/fuzz/ring.c
+EXTRA_DIST += tests/fuzz/ring.c tests/fuzz/corpus/ring

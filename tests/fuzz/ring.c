@@ -9,12 +9,13 @@
  * consumed; and what the receiver is handed lies inside of the disk.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "channel/internal.h"
 #include "tests/unit/channel_fake.h"
 
 enum { QUEUES = 3, RING_REF = 16, DATA_REF = 64, DATA_PAGES = 16 };
-enum { SECTORS = 4096 };
+enum { SECTORS = 256 };
 
 struct run {
     const uint8_t *at, *end;
@@ -25,6 +26,7 @@ struct run {
     struct chan *chan;
     struct chan_params params;
     uint8_t before[QUEUES][4 * 4096];
+    uint8_t data[DATA_PAGES][4096];
     uint32_t rsp[QUEUES];
     bool broken;
 };
@@ -54,6 +56,7 @@ remember(struct run *r)
         memcpy(r->before[q], r->front[q].page, (size_t)4096 << r->params.order);
         r->rsp[q] = r->chan->queue[q].ring.published;
     }
+    memcpy(r->data, fake_page(&r->fake, DATA_REF), sizeof(r->data));
 }
 
 /* Takes what may have changed over from the ring page. */
@@ -63,8 +66,15 @@ allow(struct run *r, unsigned q, size_t at, size_t len)
     memcpy(r->before[q] + at, r->front[q].page + at, len);
 }
 
+/* Requests without an answer, taken up or to be taken up from the table. */
+static uint32_t
+owed(const struct queue *q)
+{
+    return q->live + q->backlog_n - q->backlog_at;
+}
+
 static void
-examine(struct run *r)
+examine_rings(struct run *r)
 {
     for (unsigned q = 0; q < r->params.queues; q++) {
         const struct front *f = &r->front[q];
@@ -72,7 +82,7 @@ examine(struct run *r)
 
         MUST(ring->rsp == ring->published);
         MUST(ring->cons - ring->rsp <= ring->n);
-        MUST(r->chan->queue[q].live == ring->cons - ring->rsp);
+        MUST(owed(&r->chan->queue[q]) == ring->cons - ring->rsp);
         allow(r, q, 4, 8);
         for (uint32_t i = r->rsp[q]; i != ring->rsp; i++) {
             size_t slot = (size_t)(front_slot(f, i) - f->page);
@@ -82,6 +92,47 @@ examine(struct run *r)
         }
         MUST(!memcmp(r->before[q], f->page, (size_t)4096 << f->order));
     }
+}
+
+/* Pages that the guest did not grant for writing are as they were. */
+static void
+examine_pages(struct run *r)
+{
+    for (unsigned i = 0; i < DATA_PAGES && !r->fake.scramble; i++) {
+        const struct fake_page *p = &r->fake.page[DATA_REF - FAKE_REF + i];
+
+        if (p->readonly || p->revoked)
+            MUST(!memcmp(r->data[i], fake_page(&r->fake, DATA_REF + i), 4096));
+    }
+}
+
+/* What was handed over lies in our buffers and inside of the disk. */
+static void
+examine_requests(const struct run *r)
+{
+    const struct buffers *b = &r->chan->buffers;
+
+    for (unsigned i = 0; i < r->sink.n; i++) {
+        const struct chan_io *io = r->sink.io[i];
+        const uint8_t *at = io->iov.iov_base;
+
+        MUST(io->off % 512 == 0 && io->len % 512 == 0);
+        MUST(io->off <= r->params.size && io->len <= r->params.size - io->off);
+        MUST(!r->params.readonly || io->op == BLK_READ ||
+             (io->len == 0 && io->op != BLK_DISCARD));
+        if (io->op == BLK_DISCARD || io->op == BLK_FLUSH || !io->len)
+            continue;
+        MUST(io->iov.iov_len == io->len && at >= b->addr &&
+             at + io->len <= b->addr + b->size);
+    }
+}
+
+static void
+examine(struct run *r)
+{
+    examine_rings(r);
+    examine_pages(r);
+    examine_requests(r);
 }
 
 static void
@@ -124,7 +175,7 @@ put_likely(struct run *r, struct front *f)
                            .inner = v >> 3 & 3,
                            .flag = v >> 3 & 1,
                            .nsegs = (uint16_t)(v >> 5 & 15),
-                           .sector = v >> 9 & 8191,
+                           .sector = v >> 9 & 511,
                            .nr_sectors = v >> 22,
                            .id = v };
 
@@ -187,12 +238,14 @@ open_chan(struct run *r, int inherit)
 static void
 restart(struct run *r)
 {
-    struct chan *old = r->chan;
+    int table = dup(chan_table_fd(r->chan));
 
-    open_chan(r, chan_table_fd(old));
-    chan_close(old);
-    while (r->sink.n && r->sink.io[0]->queue < 99)
+    MUST(table >= 0);
+    chan_close(r->chan);
+    while (r->sink.n)
         sink_complete(&r->sink, 0);
+    open_chan(r, table);
+    close(table);
 }
 
 static void

@@ -10,13 +10,11 @@
 #include "channel/blkif.h"
 #include "channel/chan.h"
 
-enum {
-    FAKE_PAGES = 2048, /* of the guest; reference = page number + FAKE_REF */
-    FAKE_REF = 8,
-    FAKE_PORTS = 32,
-    FAKE_TIMERS = 8,
-    FAKE_DOMID = 7
-};
+#ifndef FAKE_PAGES
+#define FAKE_PAGES 2048 /* of the guest; reference = page number + FAKE_REF */
+#endif
+
+enum { FAKE_REF = 8, FAKE_PORTS = 32, FAKE_TIMERS = 8, FAKE_DOMID = 7 };
 
 struct fake_page {
     bool readonly, revoked;
