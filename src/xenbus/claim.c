@@ -103,6 +103,17 @@ unclaim(struct vbd *v, const char *fmt, ...)
         vbd_log(v, BLK_WARN, "let go: %s", v->why);
 }
 
+/* XenStore's own rule for a path; what breaks it could never be read. */
+static bool
+is_path(const char *p)
+{
+    size_t n = strlen(p);
+
+    return n && n < VBD_PATH - 1 && p[n - 1] != '/' && !strstr(p, "//") &&
+           strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                     "0123456789-/_@") == n;
+}
+
 /* The directory that we shall read and watch must be that guest's. */
 static int
 check_front(struct vbd *v)
@@ -122,7 +133,7 @@ check_front(struct vbd *v)
     }
     n = (size_t)snprintf(own, sizeof own, "/local/domain/%" PRIu32 "/",
                          v->domid);
-    if (strncmp(v->front, own, n) || !v->front[n]) {
+    if (strncmp(v->front, own, n) || !is_path(v->front)) {
         printable(found, sizeof found, v->front, strlen(v->front));
         unclaim(v, "node frontend: expected a path below %s, found %s", own,
                 found);

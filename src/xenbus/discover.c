@@ -472,8 +472,10 @@ xenbus_renewed(void *ctx)
     struct vbd *v;
 
     log_line(BLK_INFO, NULL, "XenStore is back: everything is read again");
-    for (v = x->first; v; v = v->next)
+    for (v = x->first; v; v = v->next) {
         v->token[0] = '\0'; /* the look watches anew */
+        v->renewed = v->link == LINK_UP;
+    }
     xenbus_read_all(x);
 }
 

@@ -113,7 +113,7 @@ node_state(struct store *s, store_tx tx, const char *dir, enum bus_state *out)
         return -ENOENT;
     v = s->ops->read(s, tx, path, &len);
     if (!v)
-        return errno == EACCES || errno == EINVAL ? -ENOENT : -errno;
+        return -errno;
     *out = strlen(v) == len ? bus_parse(v) : BUS_UNKNOWN;
     free(v);
     return 0;

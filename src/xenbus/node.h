@@ -26,7 +26,7 @@ char *node_text(struct store *, store_tx, const char *dir, const char *leaf);
  * NULL, takes what stood there, made printable. */
 int node_number(struct store *, store_tx, const char *dir, const char *leaf,
                 uint64_t max, uint64_t *, char *found, size_t found_size);
-/* -ENOENT: missing; the state is then BUS_GONE.  EACCES reads as missing. */
+/* -ENOENT: missing.  On any error the state is BUS_GONE. */
 int node_state(struct store *, store_tx, const char *dir, enum bus_state *);
 /* Writes what is not there already. */
 int node_put(struct store *, store_tx, const char *dir, const char *leaf,

@@ -454,8 +454,11 @@ vbd_see(struct vbd *v)
         return rc;
     v->online = !rc && online;
     rc = node_state(v->x->store, 0, v->front, &v->front_state);
-    if (rc && rc != -ENOENT)
+    /* The guest may take our permission away: it is gone for us. */
+    if (rc && rc != -ENOENT && rc != -EACCES) {
+        v->front_state = before;
         return rc;
+    }
     if (v->front_state != BUS_INITIALISED && v->front_state != BUS_CONNECTED)
         v->refused = false;
     if (v->front_state != BUS_CONNECTED && v->front_state != BUS_CLOSING)
@@ -594,6 +597,11 @@ vbd_must_identify(const struct vbd *v)
     return v->link == LINK_DOWN && (!v->known || !v->claimed || v->stale);
 }
 
+/* A xenstored that starts with an empty store is no reason to take the disks
+ * from guests that run on. */
+static const char served_on[] =
+    "its nodes are missing since xenstored came back: it is served as it was";
+
 /* True when there is a directory, and it is ours to serve. */
 static bool
 vbd_own(struct vbd *v)
@@ -601,6 +609,12 @@ vbd_own(struct vbd *v)
     int rc = node_state(v->x->store, 0, v->back, &v->own);
 
     v->gone = rc == -ENOENT;
+    if (v->gone && v->renewed) {
+        if (strcmp(v->why, served_on))
+            vbd_error_say(v, rc, served_on);
+        return false;
+    }
+    v->renewed = v->renewed && rc;
     if (v->gone) {
         v->claimed = v->known = false;
         vbd_medium_release(v);

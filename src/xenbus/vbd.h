@@ -64,6 +64,7 @@ struct vbd {
     /* Levels, as last seen. */
     enum bus_state front_state, own;
     bool online, gone;
+    bool renewed; /* not seen yet since xenstored came back; it is connected */
 
     /* The connection. */
     enum bus_link link;

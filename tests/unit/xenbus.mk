@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 xenbus_unit_tests = tests/unit/xenbus_states tests/unit/xenbus_fronts \
 	tests/unit/xenbus_life tests/unit/xenbus_nodes \
-	tests/unit/xenbus_storm
+	tests/unit/xenbus_storm tests/unit/xenbus_attach
 check_PROGRAMS += $(xenbus_unit_tests)
 TESTS += $(xenbus_unit_tests)
 xenbus_fakes = tests/unit/xenbus_fakes.c tests/unit/xenbus_fakes.h \
@@ -18,3 +18,5 @@ tests_unit_xenbus_nodes_SOURCES = tests/unit/xenbus_nodes.c $(xenbus_fakes)
 tests_unit_xenbus_nodes_LDADD = $(xenbus_fakes_libs)
 tests_unit_xenbus_storm_SOURCES = tests/unit/xenbus_storm.c $(xenbus_fakes)
 tests_unit_xenbus_storm_LDADD = $(xenbus_fakes_libs)
+tests_unit_xenbus_attach_SOURCES = tests/unit/xenbus_attach.c $(xenbus_fakes)
+tests_unit_xenbus_attach_LDADD = $(xenbus_fakes_libs)

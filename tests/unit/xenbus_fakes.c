@@ -253,6 +253,8 @@ prepare(store_tx tx, const char *in, char path[600], struct tree **t)
 
     if (!rc)
         rc = path_of(in, path);
+    if (!rc && w.hidden && below(path, w.hidden))
+        rc = -EACCES;
     return rc ? rc : tree_of(tx, t);
 }
 

@@ -35,6 +35,7 @@ struct fake_world {
     void (*meanwhile)(void);
     unsigned ghosts;     /* writes that made a removed directory again */
     unsigned events_max; /* most events that ever waited */
+    const char *hidden;  /* below it: EACCES */
     bool kernel_serves;  /* what host_kernel_serves() says */
     char event[512];     /* "what disk: detail" of the last one */
     unsigned events;

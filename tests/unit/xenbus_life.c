@@ -107,6 +107,9 @@ wrong_frontend_path(void)
                                          "/local/domain/7/",
                                          "/local/domain/77/device/vbd/1",
                                          "device/vbd/51712",
+                                         "/local/domain/7/device/vbd/51712/",
+                                         "/local/domain/7//vbd/51712",
+                                         "/local/domain/7/device/../../8",
                                          "" };
     unsigned i;
 
@@ -595,6 +598,49 @@ renewed_after_changes(void)
     end();
 }
 
+/* It came back empty: nobody's disk is taken away for that. */
+static void
+renewed_empty(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    connect();
+    del("/local");
+    world_renew();
+    CHECK_EQ(fd.connected_now, 1);
+    CHECK(strstr(listed("why"), "served as it was"));
+    /* The toolstack puts things right; then everything is as ever. */
+    make_vbd("web-root");
+    set(BACK "/state", "4");
+    front_nodes();
+    front_state("4");
+    world_run();
+    CHECK_EQ(fd.connected_now, 1);
+    CHECK_EQ(fd.connects, 1);
+    del(BACK);
+    world_run();
+    CHECK_EQ(fd.open_now, 0);
+    end();
+}
+
+/* The guest hides its directory: gone for us, and nothing else. */
+static void
+front_hidden(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    connect();
+    w.hidden = FRONT;
+    set(FRONT "/state", "4");
+    world_run();
+    CHECK_EQ(fd.connected_now, 0);
+    CHECK_STR(back_state(), "6");
+    w.hidden = NULL;
+    end();
+}
+
 /* Each call in turn fails once; it always comes right a little later. */
 static void
 every_call_fails_once(void)
@@ -655,6 +701,8 @@ main(int argc, char **argv)
     TEST(stop_in_every_phase);
     TEST(renewed);
     TEST(renewed_after_changes);
+    TEST(renewed_empty);
+    TEST(front_hidden);
     TEST(every_call_fails_once);
     return test_end();
 }
