@@ -130,6 +130,8 @@ static void
 turn_done(struct chain *c, struct blk_layer *l, struct node *nd)
 {
     request_hand(nd, l);
+    nd->req.req.error = nd->result;
+    nd->result = 0;
     mark_kick(c, l);
     c->calling = l;
     l->plugin->done(l, &nd->req.req);

@@ -26,27 +26,22 @@
 /* ---- what is under way --------------------------------------------------- */
 
 static void
-track(struct head *h, struct blk_req *r, const struct blk_limits *lim)
+track(struct head *h, struct head_req *hr, const struct blk_limits *lim)
 {
-    struct head_req *hr = head_req(r);
     const uint64_t mask = lim->align - 1;
 
-    hr->from = r->off & ~mask;
-    hr->to = (r->off + r->len + mask) & ~mask;
+    hr->from = hr->off & ~mask;
+    hr->to = (hr->off + hr->len + mask) & ~mask;
     hr->tracked = true;
-    hr->req = r;
     hr->prev = h->last;
     hr->next = NULL;
-    if (h->last)
-        h->last->next = hr;
-    else
-        h->first = hr;
+    *(h->last ? &h->last->next : &h->first) = hr;
     h->last = hr;
     h->repairs += hr->repair;
 }
 
 static bool
-must_wait(struct head *h, const struct head_req *hr)
+must_wait(const struct head *h, const struct head_req *hr)
 {
     if (!h->repairs)
         return false;
@@ -59,18 +54,18 @@ must_wait(struct head *h, const struct head_req *hr)
 
 static void head_go(struct blk_layer *, struct blk_req *);
 
-/* Whoever waited for r, directly or not, comes after it in the list. */
+/* Whoever waited for hr, directly or not, comes after it in the list. */
 static void
-untrack(struct blk_layer *l, struct blk_req *r)
+untrack(struct blk_layer *l, struct head_req *hr)
 {
     struct head *h = l->self;
-    struct head_req *hr = head_req(r), *next = hr->next;
+    struct head_req *next = hr->next;
 
     if (!hr->tracked)
         return;
     hr->tracked = false;
-    *(hr->prev ? &hr->prev->next : &h->first) = next;
-    *(next ? &next->prev : &h->last) = hr->prev;
+    *(hr->prev ? &hr->prev->next : &h->first) = hr->next;
+    *(hr->next ? &hr->next->prev : &h->last) = hr->prev;
     h->repairs -= hr->repair;
     for (; next && h->blocked; next = next->next) {
         if (!next->blocked || must_wait(h, next))
@@ -92,7 +87,7 @@ head_end(struct blk_layer *l, struct blk_req *r, int error)
     r->flags = hr->flags;
     r->len = hr->len;
     r->off = hr->off;
-    untrack(l, r);
+    untrack(l, hr);
     blk_end(l, r, error);
 }
 
@@ -172,6 +167,7 @@ head_submit(struct blk_layer *l, struct blk_req *r)
         return;
     }
     hr->begun = true;
+    hr->req = r;
     hr->op = r->op;
     hr->flags = r->flags;
     hr->len = r->len;
@@ -184,7 +180,7 @@ head_submit(struct blk_layer *l, struct blk_req *r)
     hr->whole = r->op == BLK_FLUSH || pieces_whole(&l->below, r);
     hr->repair = !hr->whole && pieces_repair(&l->below, r);
     if (op_modifies(r->op)) {
-        track(h, r, &l->below);
+        track(h, hr, &l->below);
         if (must_wait(h, hr)) {
             hr->blocked = true;
             h->blocked++;

@@ -33,7 +33,7 @@ enum piece_phase { PIECE_PLAIN, PIECE_READ, PIECE_FILL, PIECE_WRITE };
 /* scratch of the head, in a guest's request and in a piece of one. */
 struct head_req {
     /* A request of the guest. */
-    struct blk_req *req;          /* whose scratch this is */
+    struct blk_req *req;
     struct head_req *next, *prev; /* tracked: all that modify */
     uint64_t from, to;            /* the blocks it touches */
     uint64_t off;                 /* as it came: a flush may follow it */
@@ -50,7 +50,8 @@ struct head_req {
     bool zero;
 };
 
-/* Only while the head has r: below it, scratch is another layer's. */
+/* Only of a request that the head holds: further down, r->scratch is another
+ * layer's. */
 static inline struct head_req *
 head_req(const struct blk_req *r)
 {

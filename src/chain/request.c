@@ -134,8 +134,7 @@ request_hand(struct node *nd, struct blk_layer *l)
     r->mine = nd->owner == l;
     r->parent = r->mine && nd->parent ? &nd->parent->req.req : NULL;
     r->scratch = slot_scratch(nd, l);
-    r->error = nd->result;
-    nd->result = 0;
+    r->error = 0;
     nd->at = l;
     nd->state = NODE_HELD;
 }
