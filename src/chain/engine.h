@@ -73,7 +73,13 @@ struct pool {
     unsigned n, used;
 };
 
-enum layer_state { LAYER_NEW, LAYER_RUNS, LAYER_PAUSED, LAYER_STOPPED };
+enum layer_state {
+    LAYER_NEW,
+    LAYER_STARTED, /* but nothing comes to it, and it may make no requests */
+    LAYER_RUNS,
+    LAYER_PAUSED,
+    LAYER_STOPPED
+};
 enum layer_step { STEP_NONE, STEP_START, STEP_PAUSE, STEP_RESUME, STEP_STOP };
 
 struct blk_layer {

@@ -4,7 +4,7 @@
  * chain_op, done in the order of the calls, and made of phases that may have
  * to wait.
  *
- *   start    START COMMIT OPEN                 fails: UNDO
+ *   start    START COMMIT RESUME OPEN          fails: UNDO
  *   pause    DRAIN EMPTY PAUSE                 fails: RESUME OPEN
  *   resume   RESUME OPEN
  *   replace  DRAIN EMPTY PAUSE START COMMIT STOP_OLD RESUME OPEN
@@ -43,7 +43,7 @@ enum phase {
 };
 
 static const uint8_t way[][9] = {
-    [OP_START] = { PH_START, PH_COMMIT, PH_OPEN },
+    [OP_START] = { PH_START, PH_COMMIT, PH_RESUME, PH_OPEN },
     [OP_PAUSE] = { PH_DRAIN, PH_EMPTY, PH_PAUSE },
     [OP_RESUME] = { PH_RESUME, PH_OPEN },
     [OP_REPLACE] = { PH_DRAIN, PH_EMPTY, PH_PAUSE, PH_START, PH_COMMIT,
@@ -115,7 +115,7 @@ static bool
 step_over(struct blk_layer *l)
 {
     static const enum layer_state after[] = {
-        [STEP_START] = LAYER_RUNS,
+        [STEP_START] = LAYER_STARTED,
         [STEP_PAUSE] = LAYER_PAUSED,
         [STEP_RESUME] = LAYER_RUNS,
         [STEP_STOP] = LAYER_STOPPED,
@@ -267,7 +267,7 @@ phase_start(struct chain *c)
             return WENT_WRONG;
     }
     if (s->layer[0]->state == LAYER_NEW)
-        s->layer[0]->state = LAYER_RUNS;
+        s->layer[0]->state = LAYER_STARTED;
     return WENT_ON;
 }
 
@@ -338,7 +338,8 @@ phase_limits(struct chain *c)
     return limits_take(c, c->stack);
 }
 
-/* Unless somebody holds the chain. */
+/* Unless somebody holds the chain.  What is new only now begins to run, as
+ * those below it do. */
 static enum went
 phase_resume(struct chain *c)
 {
@@ -349,7 +350,9 @@ phase_resume(struct chain *c)
     for (; c->cursor < s->n; c->cursor++) {
         struct blk_layer *l = s->layer[s->n - 1 - c->cursor];
 
-        if (step_layer(l, STEP_RESUME, 1u << LAYER_PAUSED) == MUST_WAIT)
+        if (l->state == LAYER_STARTED)
+            l->state = LAYER_RUNS;
+        else if (step_layer(l, STEP_RESUME, 1u << LAYER_PAUSED) == MUST_WAIT)
             return MUST_WAIT;
     }
     return WENT_ON;
@@ -383,7 +386,7 @@ phase_undo(struct chain *c)
         if (l->plugin == &head_plugin ||
             (c->stack != s && stack_has(c->stack, l)))
             continue;
-        if (step_layer(l, STEP_STOP, 1u << LAYER_RUNS) == MUST_WAIT)
+        if (step_layer(l, STEP_STOP, 1u << LAYER_STARTED) == MUST_WAIT)
             return MUST_WAIT;
     }
     if (c->stack == s) {
@@ -412,7 +415,8 @@ static enum went
 phase_stop(struct chain *c)
 {
     return steps_down(c, c->stack, STEP_STOP,
-                      1u << LAYER_RUNS | 1u << LAYER_PAUSED);
+                      1u << LAYER_STARTED | 1u << LAYER_RUNS |
+                          1u << LAYER_PAUSED);
 }
 
 /* Nothing will ever serve those that wait at the head. */

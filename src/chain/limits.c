@@ -106,6 +106,7 @@ limits_round(struct blk_limits *o)
         o->block = o->align;
     if (!o->discard_align)
         o->discard_align = o->block;
+    o->discard_align = (o->discard_align + mask) & ~mask;
     if (!o->max_discard || o->max_discard > UINT32_MAX)
         o->max_discard = UINT32_MAX;
     o->max_discard &= ~(uint64_t)mask;

@@ -121,7 +121,7 @@ chain_command(struct chain *c, const char *layer, int argc, char **argv,
         blk_printf(out, "disk %s has no layer %s\n", c->disk, layer);
         return -ENOENT;
     }
-    if (l->state != LAYER_RUNS && l->state != LAYER_PAUSED) {
+    if (l->state == LAYER_NEW || l->state == LAYER_STOPPED) {
         blk_printf(out, "layer %s is not started\n", layer);
         return -EAGAIN;
     }
