@@ -116,7 +116,6 @@ mark_kick(struct chain *c, struct blk_layer *l)
 static void
 turn_submit(struct chain *c, struct blk_layer *l, struct node *nd)
 {
-    nd->result = 0;
     if (l->waiting.head) {
         nd->state = NODE_WAIT;
         list_push(&l->waiting, nd);

@@ -25,14 +25,14 @@ chain_loop_link(struct blk_timer *t)
     return (struct blk_timer **)(void *)&t->private_[0];
 }
 
-static uint64_t
+static inline uint64_t
 chain_loop_now(struct loop *loop)
 {
     return ((struct chain_loop *)loop)->now;
 }
 
 /* splitmix64 */
-static uint64_t
+static inline uint64_t
 chain_loop_random(struct loop *loop)
 {
     uint64_t z = ((struct chain_loop *)loop)->seed += 0x9e3779b97f4a7c15u;
@@ -42,7 +42,7 @@ chain_loop_random(struct loop *loop)
     return z ^ (z >> 31);
 }
 
-static void
+static inline void
 chain_loop_timer_stop(struct loop *loop, struct blk_timer *t)
 {
     struct blk_timer **at = &((struct chain_loop *)loop)->timers;
@@ -56,7 +56,7 @@ chain_loop_timer_stop(struct loop *loop, struct blk_timer *t)
 }
 
 /* In the order of time; of the same time in the order of starting. */
-static void
+static inline void
 chain_loop_timer_start(struct loop *loop, struct blk_timer *t, uint64_t after)
 {
     struct chain_loop *l = (struct chain_loop *)loop;
@@ -70,7 +70,7 @@ chain_loop_timer_start(struct loop *loop, struct blk_timer *t, uint64_t after)
     *at = t;
 }
 
-static void
+static inline void
 chain_loop_init(struct chain_loop *l, uint64_t seed)
 {
     static const struct loop_ops ops = {
@@ -88,7 +88,7 @@ chain_loop_init(struct chain_loop *l, uint64_t seed)
 
 /* One round, as a real loop's: tasks first, then the next timer.  False: there
  * was nothing to do. */
-static bool
+static inline bool
 chain_loop_step(struct chain_loop *l)
 {
     struct blk_timer *t;
