@@ -21,6 +21,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#define SD_JOURNAL_SUPPRESS_LOCATION /* it would be ours, of every line */
 #include <systemd/sd-journal.h>
 
 #include "host/host.h"

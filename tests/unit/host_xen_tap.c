@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * host_xen_tap.c: what the Xen tap asks of libxengnttab and libxenevtchn,
+ * which this program replaces: a socket pair is the event channel device.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <xenevtchn.h>
+#include <xengnttab.h>
+
+#include "host/host.h"
+#include "tests/test.h"
+
+enum { MANY = 10000 };
+
+static char handle[8];
+static int device[2] = { -1, -1 }; /* ours, the tap's */
+static int fail_errno;             /* of the next call; 0: none */
+static unsigned calls, largest;
+static xengnttab_grant_copy_segment_t last[MANY];
+static unsigned segments;
+static int16_t answer; /* status of every third segment */
+
+/* ---- the libraries ------------------------------------------------------- */
+
+static bool
+failing(void)
+{
+    if (!fail_errno)
+        return false;
+    errno = fail_errno;
+    return true;
+}
+
+xengnttab_handle *
+xengnttab_open(struct xentoollog_logger *log, unsigned flags)
+{
+    (void)log;
+    (void)flags;
+    return failing() ? NULL : (xengnttab_handle *)(void *)handle;
+}
+
+int
+xengnttab_close(xengnttab_handle *xgt)
+{
+    (void)xgt;
+    return 0;
+}
+
+void *
+xengnttab_map_domain_grant_refs(xengnttab_handle *xgt, uint32_t n,
+                                uint32_t domid, uint32_t *refs, int prot)
+{
+    (void)xgt;
+    CHECK_EQ(domid, 7);
+    CHECK_EQ(prot, PROT_READ | PROT_WRITE);
+    for (uint32_t i = 0; i < n; i++)
+        CHECK_EQ(refs[i], 100 - i);
+    return failing() ? NULL : handle;
+}
+
+int
+xengnttab_unmap(xengnttab_handle *xgt, void *start, uint32_t count)
+{
+    (void)xgt;
+    CHECK(start == handle);
+    CHECK_EQ(count, 4);
+    return 0;
+}
+
+int
+xengnttab_grant_copy(xengnttab_handle *xgt, uint32_t count,
+                     xengnttab_grant_copy_segment_t *segs)
+{
+    (void)xgt;
+    if (failing())
+        return -1;
+    calls++;
+    largest = count > largest ? count : largest;
+    for (uint32_t i = 0; i < count; i++) {
+        segs[i].status = segments % 3 ? 0 : answer;
+        last[segments++] = segs[i];
+    }
+    return 0;
+}
+
+xenevtchn_handle *
+xenevtchn_open(struct xentoollog_logger *log, unsigned flags)
+{
+    (void)log;
+    (void)flags;
+    return (xenevtchn_handle *)(void *)handle;
+}
+
+int
+xenevtchn_close(xenevtchn_handle *xce)
+{
+    (void)xce;
+    return 0;
+}
+
+int
+xenevtchn_fd(xenevtchn_handle *xce)
+{
+    (void)xce;
+    return device[1];
+}
+
+xenevtchn_port_or_error_t
+xenevtchn_bind_interdomain(xenevtchn_handle *xce, uint32_t domid,
+                           evtchn_port_t remote)
+{
+    (void)xce;
+    CHECK_EQ(domid, 7);
+    return failing() ? -1 : (int)remote + 1;
+}
+
+static evtchn_port_t notified, unbound;
+
+int
+xenevtchn_unbind(xenevtchn_handle *xce, evtchn_port_t port)
+{
+    (void)xce;
+    unbound = port;
+    return 0;
+}
+
+int
+xenevtchn_notify(xenevtchn_handle *xce, evtchn_port_t port)
+{
+    (void)xce;
+    notified = port;
+    return 0;
+}
+
+/* ---- the tests ----------------------------------------------------------- */
+
+static struct loop *loop;
+static struct tap *tap;
+static uint32_t seen[2048];
+static unsigned seen_n;
+static int broken_with;
+
+static void
+fired(void *ctx, const uint32_t *ports, unsigned n)
+{
+    CHECK(ctx == &tap);
+    memcpy(seen + seen_n, ports, n * sizeof *ports);
+    seen_n += n;
+    loop->ops->stop(loop);
+}
+
+static void
+broken(void *ctx, int error)
+{
+    CHECK(ctx == &tap);
+    broken_with = error;
+    loop->ops->stop(loop);
+}
+
+static void
+setup(void)
+{
+    struct loop_posix_options opt = { .workers = 1 };
+    char why[200] = "";
+
+    REQUIRE(!loop_posix_new(&loop, "data0", &opt, why, sizeof why));
+    REQUIRE(!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, device));
+    REQUIRE(!tap_xen_open(&tap, loop, why, sizeof why));
+    tap->fired = fired;
+    tap->broken = broken;
+    tap->ctx = &tap;
+    calls = largest = segments = seen_n = 0;
+    broken_with = 0;
+    answer = 0;
+}
+
+static void
+teardown(void)
+{
+    tap->ops->free(tap);
+    loop->ops->free(loop);
+    close(device[0]);
+    close(device[1]);
+}
+
+static void
+a_copy_is_a_segment(void)
+{
+    char a[512], b[512];
+    struct tap_copy c[2] = {
+        { .ref = 11,
+          .offset = 512,
+          .len = 500,
+          .local = a,
+          .to_guest = true,
+          .domid = 7 },
+        { .ref = 12, .offset = 1024, .len = 400, .local = b, .domid = 8 },
+    };
+
+    setup();
+    CHECK_EQ(tap->ops->copy(tap, c, 2), 0);
+    CHECK_EQ(calls, 1);
+    CHECK_EQ(last[0].flags, 2); /* GNTCOPY_dest_gref */
+    CHECK(last[0].source.virt == a);
+    CHECK_EQ(last[0].dest.foreign.ref, 11);
+    CHECK_EQ(last[0].dest.foreign.offset, 512);
+    CHECK_EQ(last[0].dest.foreign.domid, 7);
+    CHECK_EQ(last[0].len, 500);
+    CHECK_EQ(last[1].flags, 1); /* GNTCOPY_source_gref */
+    CHECK(last[1].dest.virt == b);
+    CHECK_EQ(last[1].source.foreign.ref, 12);
+    CHECK_EQ(last[1].source.foreign.offset, 1024);
+    CHECK_EQ(last[1].source.foreign.domid, 8);
+    CHECK_EQ(last[1].len, 400);
+    teardown();
+}
+
+static void
+a_large_batch_in_parts(void)
+{
+    static struct tap_copy c[MANY];
+
+    setup();
+    for (unsigned i = 0; i < MANY; i++)
+        c[i] = (struct tap_copy){
+            .ref = i, .len = 1, .local = handle, .status = 99
+        };
+    answer = -3;
+    CHECK_EQ(tap->ops->copy(tap, c, MANY), 0);
+    CHECK_EQ(calls, 3);
+    CHECK(largest <= 4096);
+    CHECK_EQ(segments, MANY);
+    for (unsigned i = 0; i < MANY; i++) {
+        CHECK_EQ(last[i].source.foreign.ref, i);
+        CHECK_EQ(c[i].status, i % 3 ? 0 : -3);
+    }
+    fail_errno = EFAULT;
+    CHECK_EQ(tap->ops->copy(tap, c, 1), -EFAULT);
+    fail_errno = 0;
+    CHECK_EQ(tap->ops->copy(tap, c, 0), 0);
+    teardown();
+}
+
+static void
+mapping(void)
+{
+    uint32_t refs[4] = { 100, 99, 98, 97 };
+    void *addr;
+
+    setup();
+    CHECK_EQ(tap->ops->map(tap, 7, refs, 4, &addr), 0);
+    CHECK(addr == handle);
+    tap->ops->unmap(tap, addr, 4);
+    fail_errno = EINVAL;
+    CHECK_EQ(tap->ops->map(tap, 7, refs, 4, &addr), -EINVAL);
+    fail_errno = 0;
+    teardown();
+}
+
+static void
+ports(void)
+{
+    setup();
+    CHECK_EQ(tap->ops->bind(tap, 7, 30), 31);
+    fail_errno = EINVAL;
+    CHECK_EQ(tap->ops->bind(tap, 7, 30), -EINVAL);
+    fail_errno = 0;
+    tap->ops->notify(tap, 31);
+    CHECK_EQ(notified, 31);
+    tap->ops->unbind(tap, 31);
+    CHECK_EQ(unbound, 31);
+    teardown();
+}
+
+static void
+many_ports_in_one_read_and_write(void)
+{
+    uint32_t p[1500], got[1024];
+
+    setup();
+    for (uint32_t i = 0; i < 1500; i++)
+        p[i] = i * 3;
+    CHECK_EQ(write(device[0], p, 1024 * 4), 1024 * 4);
+    loop->ops->run(loop);
+    CHECK_EQ(seen_n, 1024);
+    CHECK(!memcmp(seen, p, 1024 * 4));
+    CHECK_EQ(write(device[0], p, 4), 4);
+    loop->ops->run(loop);
+    CHECK_EQ(seen_n, 1025);
+    /* The kernel takes a page of ports at a time. */
+    tap->ops->unmask(tap, p, 1500);
+    CHECK_EQ(read(device[0], got, sizeof got), 1024 * 4);
+    CHECK(!memcmp(got, p, 1024 * 4));
+    CHECK_EQ(read(device[0], got, sizeof got), 476 * 4);
+    CHECK(!memcmp(got, p + 1024, 476 * 4));
+    tap->ops->unmask(tap, p, 0);
+    CHECK_EQ(recv(device[0], got, sizeof got, MSG_DONTWAIT), -1);
+    teardown();
+}
+
+static void
+the_device_fails(void)
+{
+    setup();
+    CHECK(fcntl(device[1], F_GETFL) & O_NONBLOCK);
+    close(device[0]);
+    loop->ops->run(loop);
+    CHECK(broken_with < 0);
+    CHECK_EQ(seen_n, 0);
+    device[0] = -1;
+    teardown();
+}
+
+static void
+not_on_xen(void)
+{
+    struct loop_posix_options opt = { .workers = 1 };
+    char why[200] = "";
+
+    REQUIRE(!loop_posix_new(&loop, "data0", &opt, why, sizeof why));
+    fail_errno = ENOENT;
+    CHECK_EQ(tap_xen_open(&tap, loop, why, sizeof why), -ENOENT);
+    CHECK(strstr(why, "/dev/xen/gntdev"));
+    fail_errno = 0;
+    loop->ops->free(loop);
+}
+
+int
+main(int argc, char **argv)
+{
+    test_args(argc, argv);
+    TEST(a_copy_is_a_segment);
+    TEST(a_large_batch_in_parts);
+    TEST(mapping);
+    TEST(ports);
+    TEST(many_ports_in_one_read_and_write);
+    TEST(the_device_fails);
+    TEST(not_on_xen);
+    return test_end();
+}
