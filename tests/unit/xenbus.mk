@@ -20,3 +20,22 @@ tests_unit_xenbus_storm_SOURCES = tests/unit/xenbus_storm.c $(xenbus_fakes)
 tests_unit_xenbus_storm_LDADD = $(xenbus_fakes_libs)
 tests_unit_xenbus_attach_SOURCES = tests/unit/xenbus_attach.c $(xenbus_fakes)
 tests_unit_xenbus_attach_LDADD = $(xenbus_fakes_libs)
+
+check_PROGRAMS += tests/functional/xenbus_store
+TESTS += tests/functional/xenbus_store
+tests_functional_xenbus_store_SOURCES = tests/functional/xenbus_store.c \
+	tests/unit/fake_disk.c tests/unit/fake_disk.h
+tests_functional_xenbus_store_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DXENSTORED_SHIM='"$(XENSTORED_SHIM)"'
+tests_functional_xenbus_store_LDADD = $(xenbus_fakes_libs)
+
+dist_check_SCRIPTS += tests/fuzz/xenstore.test
+TESTS += tests/fuzz/xenstore.test
+if HAVE_FUZZ_CC
+FUZZ_TARGETS += tests/fuzz/xenstore.fuzz
+tests/fuzz/xenstore.fuzz: tests/fuzz/xenstore.c src/xenbus/read.c \
+		src/xenbus/node.c src/xenbus/states.c
+	$(FUZZ_BUILD) $(filter %.c,$^)
+tests/fuzz/xenstore.log: tests/fuzz/xenstore.fuzz
+endif
+EXTRA_DIST += tests/fuzz/xenstore.c tests/fuzz/corpus/xenstore
