@@ -313,6 +313,38 @@ buffered_fua_syncs(void)
     run_close(&r);
 }
 
+/* With it, a ZERO is no write that could carry the flag: the plugin syncs. */
+static int
+fault_see_syncs(struct run *r, struct blk_io *io)
+{
+    (void)r;
+    syncs += io->op == BLK_IO_SYNC;
+    return 0;
+}
+
+static void
+direct_fua_zero_syncs(void)
+{
+    struct run r = { 0 };
+
+    RUN(r, "file path=%s", run_file("disk", 1 << 20));
+    if (run_counter(&r, 0, "direct")) {
+        r.fault = fault_see_syncs;
+        syncs = 0;
+        CHECK_EQ(run_io(&r, BLK_WRITE, BLK_FUA, 0, buf, 4096), 0);
+        CHECK_EQ(syncs, 0);
+        CHECK_EQ(run_io(&r, BLK_ZERO, BLK_FUA, 0, NULL, 4096), 0);
+        CHECK_EQ(syncs, 1);
+        CHECK_EQ(run_io(&r, BLK_ZERO, BLK_FUA | BLK_UNMAP, 0, NULL, 4096), 0);
+        CHECK_EQ(syncs, 2);
+        CHECK_EQ(run_io(&r, BLK_ZERO, 0, 0, NULL, 4096), 0);
+        CHECK_EQ(syncs, 2);
+    } else {
+        printf("not tried: no direct I/O here\n");
+    }
+    run_close(&r);
+}
+
 static int
 fault_read(struct run *r, struct blk_io *io)
 {
@@ -369,6 +401,7 @@ main(int argc, char **argv)
     TEST(failed_sync_is_final);
     TEST(failed_fua_is_final);
     TEST(buffered_fua_syncs);
+    TEST(direct_fua_zero_syncs);
     TEST(bad_sectors_are_passed_on);
     TEST(truncated_image_is_said);
     return test_end();

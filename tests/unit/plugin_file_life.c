@@ -355,6 +355,27 @@ rescan_is_waited_for(void)
 }
 
 static void
+rescan_works_while_paused(void)
+{
+    const char *path = run_file("disk", 1 << 20);
+    struct run r = { 0 };
+    char out[1000];
+
+    RUN(r, "file path=%s", path);
+    REQUIRE(!truncate(path, 2 << 20));
+    CHECK_EQ(run_pause(&r), 0);
+    CHECK_EQ(run_command(&r, "file", "rescan", out, sizeof(out)), 0);
+    RUN_WAIT(r, run_command(&r, "file", "rescan", out, sizeof(out)) == 0);
+    CHECK_EQ(run_resume(&r), 0);
+    RUN_WAIT(r, chain_limits(r.chain)->size == 2 << 20);
+    CHECK_EQ(run_io(&r, BLK_READ, 0, 1 << 20, buf, 4096), 0);
+    CHECK_EQ(run_pause(&r), 0);
+    CHECK_EQ(run_command(&r, "file", "rescan", out, sizeof(out)), 0);
+    run_close(&r);
+    CHECK_EQ(descriptors(path, 0, 0), 0);
+}
+
+static void
 info_says_what_is_open(void)
 {
     const char *path = run_file("disk", 1 << 20);
@@ -388,6 +409,7 @@ main(int argc, char **argv)
     TEST(readonly_can_come_but_not_go);
     TEST(rescan_finds_a_new_size);
     TEST(rescan_is_waited_for);
+    TEST(rescan_works_while_paused);
     TEST(info_says_what_is_open);
     return test_end();
 }

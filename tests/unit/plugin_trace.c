@@ -451,6 +451,30 @@ rotate_is_waited_for(void)
 }
 
 static void
+rotate_works_while_paused(void)
+{
+    const char *path = run_path("night"), *old = run_path("night.1");
+    struct run r = { 0 };
+    char out[200];
+
+    RUN(r, "trace file=%s format=iolog | memory size=1M", path);
+    run_io(&r, BLK_READ, 0, 0, buf, 512);
+    CHECK_EQ(run_pause(&r), 0);
+    REQUIRE(!rename(path, old));
+    CHECK_EQ(run_command(&r, "trace", "rotate", out, sizeof(out)), 0);
+    RUN_WAIT(r, count(text(path), "disk add") == 1);
+    CHECK_EQ(run_resume(&r), 0);
+    run_io(&r, BLK_READ, 0, 0, buf, 512);
+    CHECK_EQ(run_pause(&r), 0);
+    CHECK_EQ(run_command(&r, "trace", "rotate", out, sizeof(out)), 0);
+    run_close(&r);
+    check_regex(text(path), "^fio version 3 iolog\n[0-9]+ disk add\n"
+                            "[0-9]+ disk open\n[0-9]+ disk read 0 512\n"
+                            "[0-9]+ disk close\n");
+    check_regex(text(path), "disk close\n$");
+}
+
+static void
 rotate_that_fails_stays(void)
 {
     const char *dir = run_path("gone");
@@ -491,6 +515,7 @@ main(int argc, char **argv)
     TEST(change_goes_on_in_the_file);
     TEST(rotate_loses_nothing);
     TEST(rotate_is_waited_for);
+    TEST(rotate_works_while_paused);
     TEST(rotate_that_fails_stays);
     return test_end();
 }
