@@ -237,24 +237,14 @@ begin(struct chan *c, bool adopted)
 static void disconnect(struct chan *);
 static void chan_free(struct chan *);
 
-int
-chan_open(struct chan **out, struct sweep *s, const struct chan_params *p,
-          const struct chan_ops *ops, void *ctx, int inherit, char *why,
-          size_t why_size)
+static struct chan *
+chan_new(struct sweep *s, const struct chan_params *p,
+         const struct chan_ops *ops, void *ctx)
 {
-    const char *differs = params_differ(p);
-    struct chan *c;
-    int error;
+    struct chan *c = calloc(1, sizeof(*c));
 
-    if (differs) {
-        snprintf(why, why_size, "the front-end asks for %s", differs);
-        return -EINVAL;
-    }
-    c = calloc(1, sizeof(*c));
-    if (!c) {
-        snprintf(why, why_size, "no memory for a device channel");
-        return -ENOMEM;
-    }
+    if (!c)
+        return NULL;
     c->sweep = s;
     c->loop = s->loop;
     c->ops = ops;
@@ -268,16 +258,45 @@ chan_open(struct chan **out, struct sweep *s, const struct chan_params *p,
     req_list_init(&c->waiting);
     req_list_init(&c->throttled);
     set_rules(c);
-    why[0] = '\0';
-    error = make_memory(c);
-    for (unsigned i = 0; c->queue && i < p->queues; i++)
+    return c;
+}
+
+static int
+set_up(struct chan *c, int inherit, char *why, size_t why_size)
+{
+    int error = make_memory(c);
+
+    for (unsigned i = 0; c->queue && i < c->params.queues; i++)
         init_queue(c, i);
     if (!error)
         error = connect_all(c, inherit, why, why_size);
+    if (error && !why[0])
+        snprintf(why, why_size, "a device channel can't be set up: %s",
+                 strerror(-error));
+    return error;
+}
+
+int
+chan_open(struct chan **out, struct sweep *s, const struct chan_params *p,
+          const struct chan_ops *ops, void *ctx, int inherit, char *why,
+          size_t why_size)
+{
+    const char *differs = params_differ(p);
+    struct chan *c;
+    int error;
+
+    if (differs) {
+        snprintf(why, why_size, "the front-end asks for %s", differs);
+        return -EINVAL;
+    }
+    c = chan_new(s, p, ops, ctx);
+    if (!c) {
+        snprintf(why, why_size, "no memory for a device channel");
+        return -ENOMEM;
+    }
+    why[0] = '\0';
+    error = set_up(c, inherit, why, why_size);
     if (error) {
-        if (!why[0])
-            snprintf(why, why_size, "a device channel can't be set up: %s",
-                     strerror(-error));
         disconnect(c);
         chan_free(c);
         return error;

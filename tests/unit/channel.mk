@@ -3,14 +3,17 @@ channel_fake = tests/unit/channel_fake.c tests/unit/channel_fake.h \
 	tests/unit/channel_rig.h
 channel_libs = libchannel.a libhost.a $(HOST_LIBS)
 
-channel_programs = tests/unit/channel_buffers tests/unit/channel_chan \
+channel_programs = tests/unit/channel_bad tests/unit/channel_buffers \
+	tests/unit/channel_chan tests/unit/channel_life \
 	tests/unit/channel_decode tests/unit/channel_inflight \
 	tests/unit/channel_recover tests/unit/channel_ring \
 	tests/unit/channel_scramble tests/unit/channel_sweep \
-	tests/unit/channel_validate_enum
+	tests/unit/channel_validate tests/unit/channel_validate_enum
 check_PROGRAMS += $(channel_programs)
 TESTS += $(channel_programs)
 
+tests_unit_channel_bad_SOURCES = tests/unit/channel_bad.c $(channel_fake)
+tests_unit_channel_bad_LDADD = $(channel_libs)
 tests_unit_channel_buffers_SOURCES = tests/unit/channel_buffers.c \
 	$(channel_fake)
 tests_unit_channel_buffers_LDADD = $(channel_libs)
@@ -20,6 +23,8 @@ tests_unit_channel_decode_SOURCES = tests/unit/channel_decode.c
 tests_unit_channel_decode_LDADD = $(channel_libs)
 tests_unit_channel_inflight_SOURCES = tests/unit/channel_inflight.c
 tests_unit_channel_inflight_LDADD = $(channel_libs)
+tests_unit_channel_life_SOURCES = tests/unit/channel_life.c $(channel_fake)
+tests_unit_channel_life_LDADD = $(channel_libs)
 tests_unit_channel_recover_SOURCES = tests/unit/channel_recover.c \
 	$(channel_fake)
 tests_unit_channel_recover_LDADD = $(channel_libs)
@@ -32,6 +37,8 @@ tests_unit_channel_scramble_CPPFLAGS = $(AM_CPPFLAGS) -DCHANNEL_SCRAMBLE
 tests_unit_channel_scramble_LDADD = libhost.a $(HOST_LIBS)
 tests_unit_channel_sweep_SOURCES = tests/unit/channel_sweep.c $(channel_fake)
 tests_unit_channel_sweep_LDADD = $(channel_libs)
+tests_unit_channel_validate_SOURCES = tests/unit/channel_validate.c
+tests_unit_channel_validate_LDADD = $(channel_libs)
 tests_unit_channel_validate_enum_SOURCES = \
 	tests/unit/channel_validate_enum.c tests/unit/channel_oracle.c \
 	tests/unit/channel_oracle.h

@@ -39,7 +39,7 @@ oracle(bool x86_32, const uint8_t *raw, const uint8_t *page,
     const uint8_t *body = raw + (x86_32 ? 12 : 16); /* sector_number */
     struct oracle_says bad = { .status = BAD }, no = { .status = NO };
     struct oracle_says nothing = { .status = OK };
-    unsigned op = raw[0], small = raw[1], wide = raw[2] | raw[3] << 8;
+    unsigned op = raw[0], small = raw[1], wide = raw[2] + raw[3] * 256u;
     uint64_t sector, count;
 
     memcpy(&sector, body, 8);
