@@ -15,10 +15,8 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "xenbus/read.h"
 #include "xenbus/vbd.h"
 
 /* What an act came to. */
@@ -45,8 +43,7 @@ vbd_log(struct vbd *v, enum blk_level level, const char *fmt, ...)
              line);
 }
 
-/* XenStore failed us: everything is read again a little later. */
-static void
+void
 vbd_store_failed(struct vbd *v, int rc, const char *what)
 {
     if (rc != -EAGAIN && rc != -ESTALE && rc != -ENOENT)
@@ -54,258 +51,6 @@ vbd_store_failed(struct vbd *v, int rc, const char *what)
     vbd_later(v, rc == -EAGAIN || rc == -ESTALE || rc == -ENOENT
                      ? CONFLICT_RETRY_NS
                      : STORE_RETRY_NS);
-}
-
-/* ---- the medium ---------------------------------------------------------- */
-
-static void
-vbd_open_failed(struct vbd *v, int status, const char *why)
-{
-    v->open_failed = true;
-    v->reopen_after =
-        v->reopen_after ? v->reopen_after * 2 : (uint64_t)REOPEN_FIRST_NS;
-    if (v->reopen_after > REOPEN_MAX_NS)
-        v->reopen_after = REOPEN_MAX_NS;
-    v->reopen_at = xenbus_now(v->x) + v->reopen_after;
-    vbd_later(v, v->reopen_after);
-    if (strcmp(v->why, why))
-        vbd_error_say(v, status, why);
-    vbd_error_hotplug(v, why);
-}
-
-static void
-vbd_opened(void *ctx, struct disk *d, int status, const char *why)
-{
-    struct vbd *v = ctx;
-
-    (void)d;
-    if (v->medium != MEDIUM_OPENING)
-        return;
-    if (status) {
-        vbd_open_failed(v, status, why ? why : strerror(-status));
-        vbd_medium_release(v);
-    } else {
-        v->medium = MEDIUM_READY;
-        v->open_failed = false;
-        v->reopen_after = 0;
-        vbd_error_clear(v);
-        vbd_error_hotplug(v, NULL);
-    }
-    xenbus_dirty(v);
-}
-
-static void
-vbd_closed(void *ctx, struct disk *d, int status, const char *why)
-{
-    struct vbd *v = ctx, *other;
-
-    (void)d;
-    (void)status;
-    (void)why;
-    v->disk = NULL;
-    v->medium = MEDIUM_NONE;
-    v->link = LINK_DOWN;
-    xenbus_dirty(v);
-    /* Another vbd may have waited for this disk.  Only one that found it in
-     * use: two that fail to open it must not call each other for ever. */
-    for (other = v->x->first; other; other = other->next) {
-        if (other->busy && !strcmp(other->disk_name, v->disk_name)) {
-            other->reopen_at = 0;
-            xenbus_dirty(other);
-        }
-    }
-    xenbus_quiet(v->x);
-}
-
-void
-vbd_medium_release(struct vbd *v)
-{
-    if (!v->disk || v->medium == MEDIUM_CLOSING)
-        return;
-    v->medium = MEDIUM_CLOSING;
-    v->link = LINK_BUSY;
-    v->connected_seen = v->restarted = false;
-    disk_close(v->disk, vbd_closed);
-}
-
-static void
-vbd_resized(void *ctx, struct disk *d)
-{
-    struct vbd *v = ctx;
-
-    (void)d;
-    v->resized = true;
-    xenbus_dirty(v);
-}
-
-static void
-vbd_failed(void *ctx, struct disk *d, const char *why)
-{
-    struct vbd *v = ctx;
-
-    (void)d;
-    v->refused = true;
-    vbd_error_say(v, -EIO, why);
-    xenbus_dirty(v);
-}
-
-/* A front-end can't be told to connect again: Linux would take the disk away
- * from its user.  It is so at its next connection. */
-static void
-vbd_reconnect(void *ctx, struct disk *d)
-{
-    struct vbd *v = ctx;
-
-    (void)d;
-    if (v->link == LINK_DOWN)
-        xenbus_dirty(v);
-    else
-        xenbus_event(v, "pending",
-                     "the changed settings hold from the next connection on");
-}
-
-static const struct disk_owner vbd_owner = {
-    .resized = vbd_resized,
-    .failed = vbd_failed,
-    .reconnect = vbd_reconnect,
-};
-
-/* True when the medium is ready; else it is on its way, or it failed. */
-static bool
-vbd_medium(struct vbd *v)
-{
-    const struct conf_disk *cd = conf_disk(v->x->conf, v->disk_name);
-    struct disk_front front = {
-        .kind = "xen", .vm = v->vm, .vdev = v->vdev, .domid = v->domid
-    };
-    char why[VBD_WHY];
-    int rc;
-
-    if (v->medium != MEDIUM_NONE)
-        return v->medium == MEDIUM_READY;
-    if (!cd)
-        return false;
-    if (v->open_failed && v->reopen_at > xenbus_now(v->x)) {
-        vbd_later(v, v->reopen_at - xenbus_now(v->x));
-        return false;
-    }
-    snprintf(front.path, sizeof front.path, "%.*s", (int)sizeof front.path - 1,
-             v->back);
-    v->busy = false;
-    v->medium = MEDIUM_OPENING;
-    v->opening_at = xenbus_now(v->x);
-    rc = disk_open(&v->disk, v->x->disks, v->x->conf, cd, v->readonly, &front,
-                   &vbd_owner, v, vbd_opened, why, sizeof why);
-    if (rc) {
-        v->disk = NULL;
-        v->medium = MEDIUM_NONE;
-        v->busy = rc == -EBUSY;
-        vbd_open_failed(v, rc, why);
-    }
-    return v->medium == MEDIUM_READY;
-}
-
-/* ---- the connection ------------------------------------------------------ */
-
-static void
-vbd_refuse(struct vbd *v, int error, const char *why)
-{
-    v->refused = true;
-    vbd_error_say(v, error, why);
-}
-
-static void
-vbd_connected(void *ctx, struct disk *d, int status, const char *why)
-{
-    struct vbd *v = ctx;
-
-    (void)d;
-    if (v->medium == MEDIUM_CLOSING)
-        return;
-    if (status) {
-        v->link = LINK_DOWN;
-        vbd_refuse(v, status, why ? why : strerror(-status));
-    } else {
-        v->link = LINK_UP;
-        v->resized = true; /* since the geometry was written, perhaps */
-    }
-    xenbus_dirty(v);
-}
-
-static void
-vbd_disconnected(void *ctx, struct disk *d, int status, const char *why)
-{
-    struct vbd *v = ctx;
-
-    (void)d;
-    (void)status;
-    (void)why;
-    if (v->medium == MEDIUM_CLOSING)
-        return;
-    v->link = LINK_DOWN;
-    xenbus_dirty(v);
-}
-
-static void
-vbd_link_lost(struct vbd *v)
-{
-    v->link = LINK_BUSY;
-    v->connected_seen = v->restarted = false;
-    disk_disconnect(v->disk, vbd_disconnected);
-}
-
-/* Each connection has a number of its own, by which a later process knows
- * whether a table of requests belongs to it.  found: states say connected, so
- * it may be one that an earlier process made; else it stands in XenStore with
- * the geometry before state 4. */
-static int
-vbd_take_nonce(struct vbd *v, bool found)
-{
-    uint64_t old = found && !v->nonce ? vbd_read_nonce(v) : 0;
-
-    v->nonce = old ? old : v->x->loop->ops->random(v->x->loop) | 1;
-    return found && !old ? vbd_publish_geometry(v) : 0;
-}
-
-static enum result
-vbd_connect(struct vbd *v, enum bus_act act)
-{
-    const struct conf_disk *cd = disk_conf(v->disk);
-    struct front_ask ask = { .front = v->front,
-                             .back = v->back,
-                             .queues_max = cd->queues,
-                             .order_max = cd->ring_order };
-    struct chan_params p;
-    char why[VBD_WHY];
-    int rc;
-
-    memset(&p, 0, sizeof p);
-    rc = front_read(v->x->store, &ask, &p, why, sizeof why);
-    if (rc && rc != -EPROTO) {
-        vbd_store_failed(v, rc, "front-end nodes");
-        return WAITS;
-    }
-    if (rc) {
-        v->inherited = false;
-        /* One that is leaving has perhaps removed its nodes. */
-        if (v->front_state != BUS_CLOSING)
-            vbd_refuse(v, rc, why);
-        return MOVED;
-    }
-    p.domid = v->domid;
-    rc = vbd_take_nonce(v, act == ACT_RESUME || v->own == BUS_CONNECTED);
-    if (rc) {
-        vbd_store_failed(v, rc, "geometry");
-        return WAITS;
-    }
-    p.nonce = v->nonce;
-    p.max_indirect = cd->indirect;
-    p.barrier = cd->barrier;
-    v->inherited = false;
-    v->link = LINK_BUSY;
-    v->connected_seen = v->restarted = false;
-    disk_connect(v->disk, &p, NULL, vbd_connected);
-    return WAITS;
 }
 
 /* ---- acts ---------------------------------------------------------------- */
@@ -381,7 +126,7 @@ vbd_join(struct vbd *v, enum bus_act act)
     if (!vbd_medium(v))
         return WAITS;
     if (v->link == LINK_DOWN)
-        return vbd_connect(v, act);
+        return vbd_connect(v, act) ? MOVED : WAITS;
     rc = vbd_publish_geometry(v);
     if (rc) {
         vbd_store_failed(v, rc, "geometry");
@@ -406,10 +151,10 @@ vbd_do(struct vbd *v, enum bus_act act)
     case ACT_END:
         if (v->link == LINK_DOWN)
             return vbd_move(v, BUS_CLOSED);
-        vbd_link_lost(v);
+        vbd_disconnect(v);
         return WAITS;
     case ACT_CUT:
-        vbd_link_lost(v);
+        vbd_disconnect(v);
         return WAITS;
     case ACT_NONE:
     case ACT_COUNT:

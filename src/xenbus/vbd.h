@@ -116,7 +116,7 @@ struct xenbus {
     void *stopped_ctx;
 };
 
-/* ---- discover.c ---------------------------------------------------------- */
+/* ---- xenbus.c ----------------------------------------------------------- */
 
 void xenbus_dirty(struct vbd *);
 void xenbus_event(struct vbd *, const char *what, const char *detail);
@@ -125,6 +125,17 @@ void xenbus_quiet(struct xenbus *);
 uint64_t xenbus_now(struct xenbus *);
 /* Dirty again, after_ns from now at the latest. */
 void vbd_later(struct vbd *, uint64_t after_ns);
+/* Looks at this vbd, known or not. */
+void vbd_seen(struct xenbus *, const char *kind, uint32_t domid,
+              uint32_t devid);
+
+/* ---- discover.c ---------------------------------------------------------- */
+
+/* Watches and scans; 0, or -errno with a sentence. */
+int discover_start(struct xenbus *, char *why, size_t n);
+/* The kinds of a tree, those that are new. */
+int discover_kinds(struct xenbus *, const struct conf *, char *why, size_t n);
+void discover_stop(struct xenbus *);
 
 /* ---- claim.c ------------------------------------------------------------- */
 
@@ -138,9 +149,23 @@ bool vbd_kind_served(const struct vbd *);
 void vbd_look(struct vbd *);
 /* The front-end wrote: look, but not too often. */
 void vbd_front_wrote(struct vbd *);
-void vbd_medium_release(struct vbd *);
+/* XenStore failed us: everything is read again a little later. */
+void vbd_store_failed(struct vbd *, int rc, const char *what);
 void vbd_log(struct vbd *, enum blk_level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* ---- medium.c ------------------------------------------------------------ */
+
+/* True when the medium is ready; else it is on its way, or it failed. */
+bool vbd_medium(struct vbd *);
+void vbd_medium_release(struct vbd *);
+
+/* ---- link.c -------------------------------------------------------------- */
+
+/* Reads what the front-end wrote and connects; true when something was decided
+ * (the front-end is refused), else wait: for the disk, or for XenStore. */
+bool vbd_connect(struct vbd *, enum bus_act);
+void vbd_disconnect(struct vbd *);
 
 /* ---- publish.c ----------------------------------------------------------- */
 

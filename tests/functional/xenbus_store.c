@@ -55,6 +55,15 @@ host_kernel_serves(const char *kind)
     return false;
 }
 
+/* libxenstore's thread is cancelled in the middle of a message when its handle
+ * is closed: that is its leak. */
+const char *__lsan_default_suppressions(void);
+const char *
+__lsan_default_suppressions(void)
+{
+    return "leak:libxenstore";
+}
+
 /* ---- time ---------------------------------------------------------------- */
 
 static void
