@@ -161,7 +161,7 @@ turn(struct chain *c, struct node *nd)
         turn_over(c, nd);
         break;
     default:
-        INVARIANT(c, !"a node in the queue has something to do");
+        INVARIANT(c, false && "a node in the queue has something to do");
     }
 }
 
@@ -206,7 +206,7 @@ retry_one_layer(struct chain *c)
             return;
         }
     }
-    INVARIANT(c, !"a layer that was woken is in the stack");
+    INVARIANT(c, false && "a layer that was woken is in the stack");
 }
 
 static void
@@ -224,7 +224,7 @@ kick_one_layer(struct chain *c)
             return;
         }
     }
-    INVARIANT(c, !"a layer to kick is in the stack");
+    INVARIANT(c, false && "a layer to kick is in the stack");
 }
 
 /* The first reason counts; the owner is told from the task. */

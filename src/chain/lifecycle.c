@@ -562,7 +562,7 @@ static void
 op_push(struct chain *c, struct chain_op *op, enum op_kind kind)
 {
     op->next_ = NULL;
-    op->kind_ = kind;
+    op->kind_ = (int)kind;
     *c->op_tail = op;
     c->op_tail = &op->next_;
     engine_poke(c);
