@@ -107,7 +107,7 @@ plugins_command(void *ctx, struct control_call *call, int argc,
     (void)ctx;
     (void)argc;
     (void)argv;
-    if (plugin_each(plugin_describe, all)) {
+    if (plugin_each(plugin_describe, all) < 0) {
         json_object_put(all);
         control_fail(call, "the folder of plugins can't be read");
         return;

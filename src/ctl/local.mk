@@ -12,3 +12,12 @@ blktapctl_SOURCES = src/ctl/main.c
 blktapctl_LDADD = libctl.a libblktap.la libwire.la $(JSON_LIBS)
 
 include tests/unit/ctl.mk
+
+dist_man_MANS += man/blktapctl.1
+
+# Bash looks for a file of the command's name.
+EXTRA_DIST += conf/blktapctl.bash
+nodist_bashcomp_DATA = conf/blktapctl
+CLEANFILES += conf/blktapctl
+conf/blktapctl: conf/blktapctl.bash
+	$(AM_V_GEN)$(MKDIR_P) conf && cp $(srcdir)/conf/blktapctl.bash $@
