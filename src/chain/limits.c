@@ -152,6 +152,8 @@ limits_allow(const struct blk_limits *lim, const struct blk_req *r)
 {
     const uint32_t mask = lim->align - 1;
 
+    if (r->op >= BLK_OPS)
+        return -EOPNOTSUPP;
     if (op_modifies(r->op) && lim->readonly)
         return -EROFS;
     if (!(lim->ops & BLK_BIT(r->op)))

@@ -277,11 +277,12 @@ blk_end(struct blk_layer *l, struct blk_req *r, int error)
         nd = request_release(l, nd);
     if (!nd)
         return;
-    stats_leave(l, slot_of(nd, l), nd->result);
-    if (l->up)
-        request_rise(nd, l->up, nd->result);
-    else
+    if (!l->up) {
         engine_queue(l->chain, nd, NULL, NODE_OVER);
+        return;
+    }
+    stats_leave(l, slot_of(nd, l), nd->result);
+    request_rise(nd, l->up, nd->result);
 }
 
 /* ---- own requests -------------------------------------------------------- */
