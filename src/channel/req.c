@@ -84,7 +84,6 @@ req_put(struct req *r)
 {
     struct chan *c = r->queue->chan;
 
-    req_unbuffer(r);
     c->inflight--;
     r->queue->live--;
     r->next = c->spare;

@@ -131,6 +131,27 @@ by_age_over_the_wrap(void)
     inflight_free(&f);
 }
 
+/* An entry that is used again lies before older ones. */
+static void
+by_age_not_by_place(void)
+{
+    uint32_t cons, first;
+
+    make(1, 0);
+    first = note(0, 0);
+    note(0, 1);
+    note(0, 2);
+    inflight_answer(&f, first, 0);
+    inflight_drop(&f, first);
+    CHECK_EQ(note(0, 3), first);
+    CHECK_EQ(adopt(), 0);
+    CHECK_EQ(recover(0, 1, &cons), 3);
+    for (unsigned i = 0; i < 3; i++)
+        CHECK_EQ(inflight_raw(&g, list[i])[0], i + 1);
+    inflight_free(&g);
+    inflight_free(&f);
+}
+
 /* The guest's rsp_prod has to fit, to the last request. */
 static void
 a_guest_that_disagrees(void)
@@ -273,6 +294,7 @@ main(int argc, char **argv)
     TEST(each_stage);
     TEST(noted_and_not_advanced);
     TEST(by_age_over_the_wrap);
+    TEST(by_age_not_by_place);
     TEST(a_guest_that_disagrees);
     TEST(damaged_tables);
     TEST(the_same_request_twice);

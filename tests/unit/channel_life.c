@@ -9,12 +9,12 @@
 /* ---- limits -------------------------------------------------------------- */
 
 static void
-put_megabyte(struct rig *g, uint8_t inner, uint64_t id)
+put_indirect(struct rig *g, uint8_t inner, uint64_t id, uint16_t nsegs)
 {
     struct blkif_op op = { .op = BLKIF_INDIRECT,
                            .inner = inner,
                            .id = id,
-                           .nsegs = 256,
+                           .nsegs = nsegs,
                            .gref = { DATA_REF + 400 } };
 
     for (unsigned i = 0; i < 256; i++) {
@@ -23,6 +23,12 @@ put_megabyte(struct rig *g, uint8_t inner, uint64_t id)
         memcpy(fake_page(&g->fake, DATA_REF + 400) + i * 8, &seg, 8);
     }
     front_put(&g->front[0], &op);
+}
+
+static void
+put_megabyte(struct rig *g, uint8_t inner, uint64_t id)
+{
+    put_indirect(g, inner, id, 256);
 }
 
 /* No buffer: consuming stops, nothing fails, and goes on. */
@@ -61,6 +67,35 @@ buffers_run_out_in_both_directions(void)
 {
     buffers_run_out(BLKIF_WRITE);
     buffers_run_out(BLKIF_READ);
+}
+
+/* A long request is not overtaken for ever by short ones that still fit. */
+static void
+who_waits_first_goes_first(void)
+{
+    static struct rig g;
+
+    rig_prepare(&g, CHAN_ABI_64, 0, 1, 0);
+    g.params.buffer_max = 1 << 20;
+    rig_open(&g);
+    g.sink.hold = true;
+    put_indirect(&g, BLKIF_READ, 1, 1);
+    put_megabyte(&g, BLKIF_READ, 2);
+    put_indirect(&g, BLKIF_READ, 1, 1);
+    front_push(&g.front[0]);
+    fake_run(&g.fake);
+    CHECK_EQ(g.sink.n, 1);
+    sink_complete(&g.sink, 0);
+    fake_run(&g.fake);
+    REQUIRE(g.sink.n == 1);
+    CHECK_EQ(g.sink.io[0]->len, 1 << 20);
+    sink_complete(&g.sink, 0);
+    fake_run(&g.fake);
+    CHECK_EQ(g.sink.n, 1);
+    sink_complete(&g.sink, 0);
+    fake_run(&g.fake);
+    CHECK_EQ(chan_inflight(g.chan), 0);
+    rig_end(&g);
 }
 
 /* While requests wait for buffers the ring is left alone. */
@@ -429,6 +464,7 @@ main(int argc, char **argv)
 {
     test_args(argc, argv);
     TEST(buffers_run_out_in_both_directions);
+    TEST(who_waits_first_goes_first);
     TEST(consumption_stops);
     TEST(inflight_has_a_limit);
     TEST(resizes);
