@@ -23,7 +23,7 @@ struct posix_pool {
     pthread_mutex_t lock;
     pthread_cond_t more;
     struct loop_mail *head, **tail;
-    unsigned idle, threads, max;
+    unsigned queued, idle, threads, max;
     bool stopping;
     char name[16];
     pthread_t thread[THREADS_MAX];
@@ -41,6 +41,7 @@ take(struct posix_pool *pool)
     pool->idle--;
     m = pool->head;
     if (m) {
+        pool->queued--;
         pool->head = m->next;
         if (!m->next)
             pool->tail = &pool->head;
@@ -118,7 +119,9 @@ posix_pool_new(struct posix_pool **out, const char *name, unsigned threads)
     return 0;
 }
 
-/* If another thread can't be made, those that there are will come to it. */
+/* A thread that was woken counts as idle until it runs: so there have to be as
+ * many as there are jobs, lest two that were queued at once wait for one.  If
+ * another thread can't be made, those that there are will come to it. */
 void
 posix_pool_put(struct posix_pool *pool, struct posix_job *job)
 {
@@ -126,9 +129,9 @@ posix_pool_put(struct posix_pool *pool, struct posix_job *job)
     pthread_mutex_lock(&pool->lock);
     *pool->tail = &job->mail;
     pool->tail = &job->mail.next;
-    if (pool->idle)
-        pthread_cond_signal(&pool->more);
-    else if (pool->threads < pool->max)
+    pool->queued++;
+    pthread_cond_signal(&pool->more);
+    if (pool->queued > pool->idle && pool->threads < pool->max)
         (void)add_thread(pool);
     pthread_mutex_unlock(&pool->lock);
 }

@@ -371,21 +371,27 @@ one_of_two(struct blk_work *w)
         loop->ops->stop(loop);
 }
 
-/* Ends only if two threads work at a time. */
+/* Ends only if two threads work at a time; also when one was idle and has to
+ * be woken, and both jobs come before it is. */
 static void
 workers_are_several(void)
 {
     struct blk_work a = { .work = wait_for_other, .done = one_of_two }, b = a;
 
-    setup(0);
-    finished = 0;
     pthread_barrier_init(&both, NULL, 2);
-    loop->ops->work(loop, &a);
-    loop->ops->work(loop, &b);
-    loop->ops->run(loop);
-    CHECK_EQ(finished, 2);
+    for (int i = 0; i < 100; i++) {
+        setup(0);
+        usleep(500); /* the first thread is idle now, most likely */
+        finished = 0;
+        loop->ops->work(loop, &a);
+        loop->ops->work(loop, &b);
+        alarm(20);
+        loop->ops->run(loop);
+        alarm(0);
+        CHECK_EQ(finished, 2);
+        teardown();
+    }
     pthread_barrier_destroy(&both);
-    teardown();
 }
 
 /* ---- signals, randomness ------------------------------------------------- */
