@@ -243,14 +243,6 @@ daemon_start(struct daemon *d, char *why, size_t n)
 
 /* ---- run and stop -------------------------------------------------------- */
 
-static void
-reload_logged(void *arg, int status, const char *why)
-{
-    (void)arg;
-    (void)status;
-    (void)why; /* reload.c has said it */
-}
-
 /* (1) vbds are drained; (2) the control socket closes, which ends local
  * front-ends; (3) when no disk is left the loop ends. */
 static void
@@ -277,7 +269,7 @@ daemon_signal(void *ctx, int signo)
     struct daemon *d = ctx;
 
     if (signo == SIGHUP) {
-        daemon_reload(d, reload_logged, NULL);
+        daemon_reload(d, NULL, NULL); /* it logs what comes of it */
         return;
     }
     if (d->stopping)

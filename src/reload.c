@@ -18,6 +18,7 @@
 
 struct daemon_reload {
     struct daemon *daemon;
+    bool again; /* asked for once more while at work, by a signal */
     struct conf *to;
     void (*done)(void *arg, int status, const char *why);
     void *arg;
@@ -37,12 +38,15 @@ static void
 reload_over(struct daemon_reload *r, int status, const char *why)
 {
     struct daemon *d = r->daemon;
+    bool again = r->again;
 
     d->reload = NULL;
     notify_ready(d);
     if (r->done)
         r->done(r->arg, status, why);
     free(r);
+    if (again)
+        daemon_reload(d, NULL, NULL);
 }
 
 static void
@@ -76,8 +80,12 @@ daemon_reload(void *daemon,
     const char *restart;
 
     if (d->reload) {
+        /* Nobody waits for an answer to a signal: it is done afterwards, as
+         * the files may have changed since they were read. */
         if (done)
             done(arg, -EBUSY, "an earlier reload is still at work");
+        else
+            d->reload->again = true;
         return;
     }
     r = calloc(1, sizeof *r);
