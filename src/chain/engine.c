@@ -63,7 +63,20 @@ engine_broken(const struct chain *c, const char *what, const char *file,
     log_line(BLK_ERR, NULL, "%s: %s:%d: not so: %s",
              c->calling && c->calling->name ? c->calling->name : c->disk, file,
              line, what);
+    log_close(); /* else the line would die with us */
     abort();
+}
+
+/* The clock is read once per batch: by the task, or by the first of those
+ * that come in between, from timers, I/O or the guest. */
+uint64_t
+engine_now(struct chain *c)
+{
+    if (!c->timely) {
+        c->timely = true;
+        c->now_ns = c->loop->ops->now(c->loop);
+    }
+    return c->now_ns;
 }
 
 void
@@ -257,6 +270,7 @@ engine_run(struct loop_task *t)
     struct node *nd;
 
     c->now_ns = c->loop->ops->now(c->loop);
+    c->timely = true;
     for (unsigned turns = 0; turns < TURNS_PER_ROUND; turns++) {
         if ((nd = list_pop(&c->queue)))
             turn(c, nd);
@@ -271,6 +285,7 @@ engine_run(struct loop_task *t)
         kick_one_layer(c);
     if (c->fatal)
         tell_fatal(c);
+    c->timely = false;
     if (c->queue.head || c->woken) {
         loop_undefer(c->loop, &c->task, STAGE_CHAIN);
         loop_defer(c->loop, &c->task, STAGE_NEXT);

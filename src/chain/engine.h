@@ -134,6 +134,7 @@ struct chain {
     unsigned inflight; /* guest requests past the door */
     bool open;
     unsigned woken, kicks;     /* layers that are marked so */
+    bool timely;               /* now_ns is */
     uint64_t now_ns;           /* read once per batch */
     struct blk_layer *calling; /* whose function runs */
 
@@ -158,6 +159,7 @@ void engine_queue(struct chain *, struct node *, struct blk_layer *,
                   enum node_state);
 void engine_wake(struct blk_layer *);
 void engine_poke(struct chain *);
+uint64_t engine_now(struct chain *);
 void engine_run(struct loop_task *);
 void engine_fatal(struct chain *, int error, const char *why);
 __attribute__((noreturn)) void engine_broken(const struct chain *,

@@ -93,7 +93,7 @@ request_enter(struct node *nd, struct blk_layer *l)
 
     s->in_op = r->op;
     s->in_len = r->len;
-    s->in_ns = l->chain->now_ns;
+    s->in_ns = engine_now(l->chain);
     s->fua = SLOT_PLAIN;
     if (l->plugin->req_size)
         memset(s + 1, 0, l->plugin->req_size);
@@ -268,11 +268,11 @@ blk_end(struct blk_layer *l, struct blk_req *r, int error)
     INVARIANT(l->chain, error <= 0);
     if (!nd->result)
         nd->result = error;
-    engine_wake(l);
     if (nd->children) {
         nd->state = NODE_ENDED;
         return;
     }
+    engine_wake(l);
     while (nd && nd->owner == l)
         nd = request_release(l, nd);
     if (!nd)

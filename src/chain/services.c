@@ -113,10 +113,16 @@ say(struct blk_layer *l, enum blk_level level, const char *fmt, va_list ap)
 void
 blk_log(struct blk_layer *l, enum blk_level level, const char *fmt, ...)
 {
+    struct log_limit *limit = &l->log_limit;
     va_list ap;
 
-    if (level != BLK_DEBUG && !log_allowed(&l->log_limit, blk_now(l)))
+    if (level != BLK_DEBUG && !log_allowed(limit, blk_now(l)))
         return;
+    if (limit->dropped) {
+        log_line(BLK_WARN, NULL, "%s: %u lines were left out", l->name,
+                 limit->dropped);
+        limit->dropped = 0;
+    }
     va_start(ap, fmt);
     say(l, level, fmt, ap);
     va_end(ap);

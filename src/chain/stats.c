@@ -33,7 +33,7 @@ void
 stats_leave(struct blk_layer *l, const struct slot *s, int error)
 {
     struct chain_stats *st = &l->stats;
-    uint64_t ns = l->chain->now_ns - s->in_ns;
+    uint64_t ns = engine_now(l->chain) - s->in_ns;
 
     st->requests[s->in_op]++;
     st->bytes[s->in_op] += s->in_len;

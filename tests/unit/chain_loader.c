@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Finding plugins: in the program, in folders; those that must be refused; and
+ * that a module finds in the program whatever plugin.h promises.
+ */
+#include "tests/unit/chain_kit.h"
+
+static const struct blk_plugin plugin_here = {
+    .abi = BLK_ABI,
+    .ops = BLK_ALL_OPS,
+    .name = "here",
+    .help = "linked in",
+};
+static const struct blk_plugin plugin_ancient = {
+    .abi = BLK_ABI + 1,
+    .ops = BLK_ALL_OPS,
+    .name = "ancient",
+    .help = "old",
+};
+static const struct blk_plugin plugin_maker = {
+    .abi = BLK_ABI,
+    .own = 1,
+    .ops = BLK_ALL_OPS,
+    .name = "maker",
+    .help = "makes requests and forgets them",
+};
+const struct blk_plugin *const blk_plugins_static[] = {
+    &plugin_here, &plugin_ancient, &plugin_maker, &kit_tail, NULL,
+};
+
+static char why[400];
+
+static const struct blk_plugin *
+find(const char *name)
+{
+    why[0] = '\0';
+    return plugin_find(name, why, sizeof(why));
+}
+
+static void
+in_the_program(void)
+{
+    CHECK(find("here") == &plugin_here);
+    CHECK(!find("ancient"));
+    CHECK_STR(why, "plugin ancient: expected interface version 1, found 2: it "
+                   "was built for another blktapd");
+    CHECK(!find("maker"));
+    CHECK_STR(why, "plugin maker can't be used: it makes requests, but has no "
+                   "done()");
+}
+
+static void
+in_a_folder(void)
+{
+    const struct blk_plugin *p;
+
+    setenv("BLKTAPD_PLUGINDIR", "/nonexistent:" MODULES, 1);
+    p = find("good");
+    if (!p)
+        printf("%s\n", why);
+    REQUIRE(p);
+    CHECK_STR(p->name, "good");
+    CHECK(find("good") == p);
+    CHECK_EQ(p->check(NULL, NULL, 0), 0);
+}
+
+static void
+refused(void)
+{
+    setenv("BLKTAPD_PLUGINDIR", MODULES, 1);
+    CHECK(!find("old"));
+    CHECK_STR(why, "plugin old: expected interface version 1, found 77: it was "
+                   "built for another blktapd");
+    CHECK(!find("renamed"));
+    CHECK_STR(why,
+              "plugin renamed can't be used: it calls itself by another name");
+    CHECK(!find("hollow"));
+    CHECK_STR(why,
+              "plugin hollow can't be used: it is a tail, but has no submit()");
+    CHECK(!find("strange"));
+    CHECK_STR(why, "plugin strange can't be used: its operations are not among "
+                   "those that there are");
+    CHECK(!find("nothing"));
+    CHECK(strstr(why, "nothing.so is no plugin: it has no symbol blk_plugin"));
+    CHECK(!find("absent"));
+    CHECK(strstr(why, "found \"absent\": there is no absent.so in "));
+    CHECK(!find(""));
+    CHECK(!find("a/b"));
+    CHECK(!find("../good"));
+    CHECK_STR(why, "expected the name of a plugin, found \"../good\"");
+}
+
+static void
+count(void *ctx, const struct blk_plugin *p)
+{
+    (void)p;
+    ++*(int *)ctx;
+}
+
+static void
+ignore(void *ctx, enum blk_level level, const char *line)
+{
+    CHECK_EQ(level, BLK_WARN);
+    CHECK(line[0] != '\0');
+    ++*(int *)ctx;
+}
+
+/* All that can be used, and a line for each that can't. */
+static void
+each(void)
+{
+    int n = 0, lines = 0;
+
+    setenv("BLKTAPD_PLUGINDIR", MODULES, 1);
+    log_tap(ignore, &lines);
+    CHECK_EQ(plugin_each(count, &n), n);
+    log_tap(NULL, NULL);
+    CHECK_EQ(n, 5); /* four in the program, one module */
+    CHECK_EQ(lines, 5);
+}
+
+int
+main(int argc, char **argv)
+{
+    test_args(argc, argv);
+    TEST(in_the_program);
+    TEST(in_a_folder);
+    TEST(refused);
+    TEST(each);
+    return test_end();
+}
