@@ -7,9 +7,6 @@
  * its own path when something above it is removed; changes of a transaction
  * are seen, and fire, when it is committed; a commit is a conflict when
  * somebody else changed a node that the transaction touched.
- *
- * A transaction has a copy of the tree to read from, and a list of what it
- * did, which the commit repeats on the tree.
  */
 #include "config.h"
 
@@ -19,284 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/sim_tree.h"
-#include "host/sim_world.h"
-
-enum { DELAY_NS = 30000, TRANSACTIONS = 10 };
+#include "host/sim_store.h"
 
 #define HOME "/local/domain/0/"
-
-enum op_kind { OP_TOUCH, OP_WRITE, OP_MKDIR, OP_RM, OP_PERMS };
-
-struct op {
-    struct op *next;
-    enum op_kind kind;
-    char *path, *value;
-    uint32_t owner, reader;
-};
-
-struct transaction {
-    store_tx id; /* 0: unused */
-    uint64_t since;
-    struct sim_node *root;
-    struct op *ops, **tail;
-};
-
-/* skip: of what is reported, as the watch is on a relative path. */
-struct watch {
-    struct watch *next;
-    char *path, *token;
-    size_t skip;
-};
-
-/* An event on its way to a connection. */
-struct news {
-    struct news *next;
-    struct sim_event *event;
-    struct sim_store *to;
-    char *path, *token; /* NULL: renewed */
-};
-
-struct sim_store {
-    struct store store;
-    struct sim *sim;
-    struct loop *loop;
-    struct sim_store *next;
-    struct watch *watches;
-    struct news *news;
-    uint64_t news_at;
-    bool lost;
-    struct transaction tx[TRANSACTIONS];
-};
-
-/* A change, for the conflicts of transactions. */
-struct change {
-    uint64_t number;
-    char *path;
-};
-
-struct sim_tree {
-    struct sim_node *root;
-    struct sim_store *stores;
-    struct change *change;
-    size_t changes;
-    uint64_t number;
-    store_tx last_tx;
-    unsigned conflicts;
-    bool down;
-};
-
-static struct sim_tree *
-tree_of(struct sim *sim)
-{
-    if (!sim->tree) {
-        sim->tree = sim_memory(1, sizeof *sim->tree);
-        sim->tree->root = sim_node_new();
-    }
-    return sim->tree;
-}
 
 static struct sim_store *
 ours(struct store *s)
 {
     return (struct sim_store *)s;
-}
-
-/* ---- watches ------------------------------------------------------------- */
-
-static void
-drop_news(struct news *n)
-{
-    struct news **p = &n->to->news;
-
-    while (*p != n)
-        p = &(*p)->next;
-    *p = n->next;
-    free(n->path);
-    free(n->token);
-    free(n);
-}
-
-static void
-deliver(struct sim_event *e)
-{
-    struct news n = *(struct news *)e->data;
-    struct store *s = &n.to->store;
-    struct news *copy = e->data;
-
-    copy->path = copy->token = NULL;
-    drop_news(copy);
-    if (!n.path && s->renewed)
-        s->renewed(s->ctx);
-    else if (n.path && s->changed)
-        s->changed(s->ctx, n.path, n.token);
-    free(n.path);
-    free(n.token);
-}
-
-/* In order, for one connection. */
-static void
-tell(struct sim_store *to, const char *path, const char *token)
-{
-    struct news *n = sim_memory(1, sizeof *n);
-    uint64_t at = to->sim->now + sim_below(to->sim, DELAY_NS);
-
-    if (at < to->news_at)
-        at = to->news_at;
-    to->news_at = at;
-    n->to = to;
-    n->path = path ? sim_text(path) : NULL;
-    n->token = token ? sim_text(token) : NULL;
-    n->next = to->news;
-    to->news = n;
-    n->event = sim_event(to->sim, sim_loop_of(to->loop), at - to->sim->now,
-                         "store", deliver, n);
-}
-
-static void
-fire(struct sim *sim, const char *path, bool removed)
-{
-    struct sim_store *s;
-    struct watch *w;
-
-    for (s = tree_of(sim)->stores; s; s = s->next) {
-        for (w = s->watches; w; w = w->next) {
-            if (sim_path_below(path, w->path))
-                tell(s, path + w->skip, w->token);
-            else if (removed && sim_path_below(w->path, path))
-                tell(s, w->path + w->skip, w->token);
-        }
-    }
-}
-
-/* ---- changes of the tree ------------------------------------------------- */
-
-static void
-remember(struct sim_tree *t, const char *path)
-{
-    if (!(t->changes & (t->changes + 1)))
-        t->change =
-            sim_memory_grow(t->change, 2 * t->changes + 2, sizeof *t->change);
-    t->change[t->changes++] = (struct change){ ++t->number, sim_text(path) };
-}
-
-/* Making or removing a node changes its parent, too. */
-static void
-remember_parent(struct sim_tree *t, const char *path)
-{
-    char *up = sim_text(path), *slash = strrchr(up, '/');
-
-    if (slash) {
-        slash[slash == up] = '\0';
-        remember(t, up);
-    }
-    free(up);
-}
-
-/* Does it on root; *changed tells whether anything did. */
-static int
-apply(struct sim_node *root, const struct op *op, bool *changed, bool *made)
-{
-    struct sim_node *n = sim_node_find(root, op->path);
-
-    *changed = *made = false;
-    switch (op->kind) {
-    case OP_TOUCH:
-        return 0;
-    case OP_WRITE:
-    case OP_MKDIR:
-        n = sim_node_make(root, op->path, made);
-        *changed = *made || op->kind == OP_WRITE;
-        if (op->kind == OP_WRITE)
-            sim_node_set(n, op->value);
-        return 0;
-    case OP_RM:
-        if (n == root)
-            return -EINVAL;
-        if (n) {
-            sim_node_remove(n);
-            *changed = *made = true;
-            return 0;
-        }
-        return 0;
-    case OP_PERMS:
-        if (!n)
-            return -ENOENT;
-        n->perms = *changed = true;
-        n->owner = op->owner;
-        n->reader = op->reader;
-        return 0;
-    }
-    return -EINVAL;
-}
-
-static int
-do_op(struct sim *sim, const struct op *op)
-{
-    struct sim_tree *t = tree_of(sim);
-    bool changed, made;
-    int err = apply(t->root, op, &changed, &made);
-
-    if (err || !changed)
-        return err;
-    remember(t, op->path);
-    if (made)
-        remember_parent(t, op->path);
-    fire(sim, op->path, op->kind == OP_RM);
-    return 0;
-}
-
-/* ---- transactions -------------------------------------------------------- */
-
-static struct transaction *
-tx_of(struct sim_store *s, store_tx id)
-{
-    for (int i = 0; i < TRANSACTIONS; i++) {
-        if (id && s->tx[i].id == id)
-            return &s->tx[i];
-    }
-    return NULL;
-}
-
-static void
-tx_add(struct transaction *tx, const struct op *op)
-{
-    struct op *copy = sim_memory(1, sizeof *copy);
-
-    *copy = *op;
-    copy->next = NULL;
-    copy->path = sim_text(op->path);
-    copy->value = op->value ? sim_text(op->value) : NULL;
-    *tx->tail = copy;
-    tx->tail = &copy->next;
-}
-
-static void
-tx_end(struct transaction *tx)
-{
-    struct op *op;
-
-    while ((op = tx->ops)) {
-        tx->ops = op->next;
-        free(op->path);
-        free(op->value);
-        free(op);
-    }
-    sim_node_free(tx->root);
-    tx->root = NULL;
-    tx->id = 0;
-}
-
-static bool
-conflict(const struct sim_tree *t, const struct transaction *tx)
-{
-    for (size_t i = t->changes; i-- > 0 && t->change[i].number > tx->since;) {
-        for (const struct op *op = tx->ops; op; op = op->next) {
-            if (!strcmp(op->path, t->change[i].path))
-                return true;
-        }
-    }
-    return false;
 }
 
 static char *
@@ -314,8 +41,9 @@ static int
 check(struct sim_store *s, store_tx id, const char *path,
       struct transaction **tx)
 {
-    *tx = tx_of(s, id);
-    if (s->lost || tree_of(s->sim)->down || sim_loop_dead(sim_loop_of(s->loop)))
+    *tx = sim_tx_of(s, id);
+    if (s->lost || sim_tree_of(s->sim)->down ||
+        sim_loop_dead(sim_loop_of(s->loop)))
         return -ENOTCONN;
     if (path && !sim_path_valid(path))
         return -EINVAL;
@@ -326,15 +54,16 @@ check(struct sim_store *s, store_tx id, const char *path,
 static struct sim_node *
 look(struct sim_store *s, store_tx id, const char *path)
 {
-    struct op touch = { .kind = OP_TOUCH, .path = absolute(path) };
+    struct op touch = { .kind = SIM_OP_TOUCH, .path = absolute(path) };
     struct sim_node *n = NULL;
     struct transaction *tx;
     int err = check(s, id, touch.path, &tx);
 
     if (!err && tx)
-        tx_add(tx, &touch);
+        sim_tx_add(tx, &touch);
     if (!err)
-        n = sim_node_find(tx ? tx->root : tree_of(s->sim)->root, touch.path);
+        n = sim_node_find(tx ? tx->root : sim_tree_of(s->sim)->root,
+                          touch.path);
     free(touch.path);
     errno = err ? -err : ENOENT;
     return n;
@@ -362,14 +91,14 @@ change(struct sim_store *s, store_tx id, struct op *op, const char *path)
 
     op->path = absolute(path);
     err = check(s, id, op->path, &tx);
-    if (!err && op->kind == OP_RM)
-        err = check_rm(tx ? tx->root : tree_of(s->sim)->root, op->path);
+    if (!err && op->kind == SIM_OP_RM)
+        err = check_rm(tx ? tx->root : sim_tree_of(s->sim)->root, op->path);
     if (!err && tx) {
-        err = apply(tx->root, op, &changed, &made);
+        err = sim_op_apply(tx->root, op, &changed, &made);
         if (!err)
-            tx_add(tx, op);
+            sim_tx_add(tx, op);
     } else if (!err) {
-        err = do_op(s->sim, op);
+        err = sim_op_do(s->sim, op);
     }
     free(op->path);
     return err;
@@ -392,7 +121,7 @@ store_read(struct store *s, store_tx id, const char *path, size_t *len)
 static int
 store_write(struct store *s, store_tx id, const char *path, const char *value)
 {
-    struct op op = { .kind = OP_WRITE, .value = sim_text(value) };
+    struct op op = { .kind = SIM_OP_WRITE, .value = sim_text(value) };
     int err = change(ours(s), id, &op, path);
 
     free(op.value);
@@ -402,7 +131,7 @@ store_write(struct store *s, store_tx id, const char *path, const char *value)
 static int
 store_mkdir(struct store *s, store_tx id, const char *path)
 {
-    struct op op = { .kind = OP_MKDIR };
+    struct op op = { .kind = SIM_OP_MKDIR };
 
     return change(ours(s), id, &op, path);
 }
@@ -410,7 +139,7 @@ store_mkdir(struct store *s, store_tx id, const char *path)
 static int
 store_rm(struct store *s, store_tx id, const char *path)
 {
-    struct op op = { .kind = OP_RM };
+    struct op op = { .kind = SIM_OP_RM };
 
     return change(ours(s), id, &op, path);
 }
@@ -419,7 +148,7 @@ static int
 store_perms(struct store *s, store_tx id, const char *path, uint32_t owner,
             uint32_t reader)
 {
-    struct op op = { .kind = OP_PERMS, .owner = owner, .reader = reader };
+    struct op op = { .kind = SIM_OP_PERMS, .owner = owner, .reader = reader };
 
     return change(ours(s), id, &op, path);
 }
@@ -450,12 +179,12 @@ static int
 store_begin(struct store *s, store_tx *id)
 {
     struct sim_store *st = ours(s);
-    struct sim_tree *t = tree_of(st->sim);
+    struct sim_tree *t = sim_tree_of(st->sim);
     struct transaction *tx;
     int err = check(st, 0, NULL, &tx);
 
     *id = 0;
-    for (int i = 0; !err && i < TRANSACTIONS; i++) {
+    for (int i = 0; !err && i < SIM_TRANSACTIONS; i++) {
         tx = &st->tx[i];
         if (tx->id)
             continue;
@@ -473,7 +202,7 @@ static int
 store_end(struct store *s, store_tx id, bool commit)
 {
     struct sim_store *st = ours(s);
-    struct sim_tree *t = tree_of(st->sim);
+    struct sim_tree *t = sim_tree_of(st->sim);
     struct transaction *tx;
     int err = check(st, id, NULL, &tx);
 
@@ -482,24 +211,13 @@ store_end(struct store *s, store_tx id, bool commit)
     if (commit && t->conflicts) {
         t->conflicts--;
         err = -EAGAIN;
-    } else if (commit && conflict(t, tx)) {
+    } else if (commit && sim_tx_conflict(t, tx)) {
         err = -EAGAIN;
     }
     for (struct op *op = tx->ops; commit && !err && op; op = op->next)
-        (void)do_op(st->sim, op);
-    tx_end(tx);
+        (void)sim_op_do(st->sim, op);
+    sim_tx_end(tx);
     return err;
-}
-
-static struct watch **
-find_watch(struct sim_store *s, const char *path, const char *token)
-{
-    struct watch **p = &s->watches;
-
-    while (*p && (strcmp((*p)->path + (*p)->skip, path) ||
-                  strcmp((*p)->token, token)))
-        p = &(*p)->next;
-    return p;
 }
 
 static int
@@ -511,7 +229,7 @@ store_watch(struct store *s, const char *path, const char *token)
     struct watch *w;
     int err = check(st, 0, path[0] == '@' ? NULL : full, &tx);
 
-    if (!err && *find_watch(st, path, token))
+    if (!err && *sim_watch_find(st, path, token))
         err = -EEXIST;
     if (err) {
         free(full);
@@ -523,19 +241,8 @@ store_watch(struct store *s, const char *path, const char *token)
     w->token = sim_text(token);
     w->next = st->watches;
     st->watches = w;
-    tell(st, path, token);
+    sim_news_tell(st, path, token);
     return 0;
-}
-
-static void
-drop_watch(struct watch **p)
-{
-    struct watch *w = *p;
-
-    *p = w->next;
-    free(w->path);
-    free(w->token);
-    free(w);
 }
 
 /* What is on its way from it never arrives. */
@@ -550,7 +257,7 @@ store_unwatch(struct store *s, const char *path, const char *token)
 
     if (err)
         return err;
-    p = find_watch(st, path, token);
+    p = sim_watch_find(st, path, token);
     if (!*p)
         return -ENOENT;
     for (n = st->news; n; n = next) {
@@ -559,34 +266,18 @@ store_unwatch(struct store *s, const char *path, const char *token)
             !sim_path_below(n->path, path))
             continue;
         sim_cancel(st->sim, n->event);
-        drop_news(n);
+        sim_news_drop(n);
     }
-    drop_watch(p);
+    sim_watch_drop(p);
     return 0;
-}
-
-static void
-forget(struct sim_store *s, bool events)
-{
-    while (s->watches)
-        drop_watch(&s->watches);
-    while (s->news) {
-        if (events)
-            sim_cancel(s->sim, s->news->event);
-        drop_news(s->news);
-    }
-    for (int i = 0; i < TRANSACTIONS; i++) {
-        if (s->tx[i].id)
-            tx_end(&s->tx[i]);
-    }
 }
 
 static void
 store_free(struct store *s)
 {
-    struct sim_store *st = ours(s), **p = &tree_of(st->sim)->stores;
+    struct sim_store *st = ours(s), **p = &sim_tree_of(st->sim)->stores;
 
-    forget(st, true);
+    sim_news_forget(st, true);
     while (*p != st)
         p = &(*p)->next;
     *p = st->next;
@@ -611,7 +302,7 @@ struct store *
 sim_store_open(struct sim *sim, struct loop *loop)
 {
     struct sim_store *s = sim_memory(1, sizeof *s);
-    struct sim_tree *t = tree_of(sim);
+    struct sim_tree *t = sim_tree_of(sim);
 
     s->store.ops = &ops;
     s->sim = sim;
@@ -626,7 +317,7 @@ sim_store_open(struct sim *sim, struct loop *loop)
 void
 sim_store_write(struct sim *sim, const char *path, const char *fmt, ...)
 {
-    struct op op = { .kind = OP_WRITE, .path = sim_text(path) };
+    struct op op = { .kind = SIM_OP_WRITE, .path = sim_text(path) };
     char value[2048];
     va_list ap;
 
@@ -634,7 +325,7 @@ sim_store_write(struct sim *sim, const char *path, const char *fmt, ...)
     vsnprintf(value, sizeof value, fmt, ap);
     va_end(ap);
     op.value = sim_text(value);
-    (void)do_op(sim, &op);
+    (void)sim_op_do(sim, &op);
     free(op.path);
     free(op.value);
 }
@@ -642,7 +333,7 @@ sim_store_write(struct sim *sim, const char *path, const char *fmt, ...)
 const char *
 sim_store_read(struct sim *sim, const char *path)
 {
-    struct sim_node *n = sim_node_find(tree_of(sim)->root, path);
+    struct sim_node *n = sim_node_find(sim_tree_of(sim)->root, path);
 
     return n ? n->value : NULL;
 }
@@ -650,23 +341,23 @@ sim_store_read(struct sim *sim, const char *path)
 void
 sim_store_rm(struct sim *sim, const char *path)
 {
-    struct op op = { .kind = OP_RM, .path = sim_text(path) };
+    struct op op = { .kind = SIM_OP_RM, .path = sim_text(path) };
 
-    (void)do_op(sim, &op);
+    (void)sim_op_do(sim, &op);
     free(op.path);
 }
 
 void
 sim_store_special(struct sim *sim, const char *name)
 {
-    fire(sim, name, false);
+    sim_news_fire(sim, name, false);
 }
 
 bool
 sim_store_perms(struct sim *sim, const char *path, uint32_t *owner,
                 uint32_t *reader)
 {
-    struct sim_node *n = sim_node_find(tree_of(sim)->root, path);
+    struct sim_node *n = sim_node_find(sim_tree_of(sim)->root, path);
 
     while (n && !n->perms && n->parent)
         n = n->parent;
@@ -680,11 +371,11 @@ sim_store_perms(struct sim *sim, const char *path, uint32_t *owner,
 void
 sim_store_down(struct sim *sim)
 {
-    struct sim_tree *t = tree_of(sim);
+    struct sim_tree *t = sim_tree_of(sim);
 
     t->down = true;
     for (struct sim_store *s = t->stores; s; s = s->next) {
-        forget(s, true);
+        sim_news_forget(s, true);
         s->lost = true;
     }
 }
@@ -692,21 +383,21 @@ sim_store_down(struct sim *sim)
 void
 sim_store_up(struct sim *sim)
 {
-    struct sim_tree *t = tree_of(sim);
+    struct sim_tree *t = sim_tree_of(sim);
 
     t->down = false;
     for (struct sim_store *s = t->stores; s; s = s->next) {
         if (!s->lost)
             continue;
         s->lost = false;
-        tell(s, NULL, NULL);
+        sim_news_tell(s, NULL, NULL);
     }
 }
 
 void
 sim_store_conflicts(struct sim *sim, unsigned n)
 {
-    tree_of(sim)->conflicts = n;
+    sim_tree_of(sim)->conflicts = n;
 }
 
 /* The events themselves go with all others. */
@@ -716,7 +407,7 @@ sim_tree_crash(struct sim *sim)
     if (!sim->tree)
         return;
     for (struct sim_store *s = sim->tree->stores; s; s = s->next) {
-        forget(s, false);
+        sim_news_forget(s, false);
         s->lost = true;
     }
 }

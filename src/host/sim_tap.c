@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * sim_tap.c: grants and event channels of the simulated world.
- *
- * Granted pages come from one memfd, so that a mapping of several is one
- * contiguous range, as the real one.  Refusals are those of Xen.
+ * sim_tap.c: event channels of the simulated world, and the tap.
  */
 #include "config.h"
 
@@ -11,320 +8,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include "host/sim_world.h"
+#include "host/sim_tap.h"
 
-enum {
-    PAGE = 4096,
-    PAGES = 1 << 15,
-    BUCKETS = 4096,
-    PORTS = 1024,
-    EVENT_NS = 20000
-};
-
-/* The statuses of Xen's grant_table.h. */
-enum { BAD_DOMAIN = -2, BAD_REF = -3, DENIED = -8, BAD_COPY = -10 };
-
-struct grant {
-    struct grant *next;
-    uint32_t domid, ref, page;
-    unsigned mapped;
-    bool readonly, revoked;
-};
-
-/* A port of a domain that may be bound. */
-struct peer {
-    struct peer *next;
-    uint32_t domid, port;
-    void (*notified)(void *);
-    void *data;
-    struct sim_tap *tap; /* NULL: not bound */
-    struct sim *sim;
-    struct sim_event *event; /* a notification on its way */
-};
-
-struct mapping {
-    struct mapping *next;
-    void *addr;
-    unsigned n;
-    struct grant *grant[];
-};
-
-struct local_port {
-    struct peer *peer;
-    bool used, pending, masked;
-};
-
-struct sim_tap {
-    struct tap tap;
-    struct sim *sim;
-    struct sim_tap *next;
-    struct mapping *mappings;
-    struct local_port port[PORTS];
-    struct sim_event *event; /* ports will fire */
-    int error;               /* of sim_tap_break() */
-};
-
-struct sim_grants {
-    int fd;
-    char *base;
-    uint32_t fresh, idle, free_page[PAGES];
-    struct grant *bucket[BUCKETS];
-    struct peer *peers;
-    struct sim_tap *taps;
-    uint32_t last_port;
-    struct sim_tap_faults faults;
-};
-
-static struct sim_grants *
-grants_of(struct sim *sim)
-{
-    struct sim_grants *g = sim->grants;
-    void *base;
-
-    if (g)
-        return g;
-    g = sim->grants = sim_memory(1, sizeof *g);
-    if (host_memory("sim-grants", (size_t)PAGES * PAGE, &base, &g->fd)) {
-        fprintf(stderr, "the simulation can't have memory for grants\n");
-        exit(1);
-    }
-    g->base = base;
-    return g;
-}
+enum { PAGE = 4096, EVENT_NS = 20000 };
 
 static struct sim_tap *
 ours(struct tap *tap)
 {
     return (struct sim_tap *)tap;
-}
-
-static bool
-dead(const struct sim_tap *t)
-{
-    return sim_loop_dead(sim_loop_of(t->tap.loop));
-}
-
-/* ---- grants -------------------------------------------------------------- */
-
-static struct grant **
-slot_of(struct sim_grants *g, uint32_t domid, uint32_t ref)
-{
-    struct grant **p = &g->bucket[(domid * 2654435761u + ref) % BUCKETS];
-
-    while (*p && ((*p)->revoked || (*p)->domid != domid || (*p)->ref != ref))
-        p = &(*p)->next;
-    return p;
-}
-
-static void
-drop_grant(struct sim_grants *g, struct grant *gr)
-{
-    struct grant **p =
-        &g->bucket[(gr->domid * 2654435761u + gr->ref) % BUCKETS];
-
-    while (*p != gr)
-        p = &(*p)->next;
-    *p = gr->next;
-    g->free_page[g->idle++] = gr->page;
-    free(gr);
-}
-
-/* The page is free when nobody has it mapped any more. */
-static void
-revoke(struct sim_grants *g, struct grant *gr)
-{
-    gr->revoked = true;
-    if (!gr->mapped)
-        drop_grant(g, gr);
-}
-
-void *
-sim_grant(struct sim *sim, uint32_t domid, uint32_t ref, bool readonly)
-{
-    struct sim_grants *g = grants_of(sim);
-    struct grant *gr = *slot_of(g, domid, ref), **p;
-    char *page;
-
-    if (gr)
-        revoke(g, gr);
-    if (!g->idle && g->fresh == PAGES)
-        return NULL;
-    gr = sim_memory(1, sizeof *gr);
-    *gr = (struct grant){ .domid = domid, .ref = ref, .readonly = readonly };
-    gr->page = g->idle ? g->free_page[--g->idle] : g->fresh++;
-    p = &g->bucket[(domid * 2654435761u + ref) % BUCKETS];
-    gr->next = *p;
-    *p = gr;
-    page = g->base + (size_t)gr->page * PAGE;
-    memset(page, 0, PAGE);
-    return page;
-}
-
-void *
-sim_grant_page(struct sim *sim, uint32_t domid, uint32_t ref)
-{
-    struct sim_grants *g = grants_of(sim);
-    struct grant *gr = *slot_of(g, domid, ref);
-
-    return gr ? g->base + (size_t)gr->page * PAGE : NULL;
-}
-
-int
-sim_ungrant(struct sim *sim, uint32_t domid, uint32_t ref)
-{
-    struct sim_grants *g = grants_of(sim);
-    struct grant *gr = *slot_of(g, domid, ref);
-    bool mapped = gr && gr->mapped;
-
-    if (!gr)
-        return -ENOENT;
-    revoke(g, gr);
-    return mapped ? -EBUSY : 0;
-}
-
-unsigned
-sim_mapped(struct sim *sim, uint32_t domid)
-{
-    struct sim_grants *g = grants_of(sim);
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        for (struct grant *gr = g->bucket[i]; gr; gr = gr->next)
-            n += gr->domid == domid ? gr->mapped : 0;
-    }
-    return n;
-}
-
-static int
-error_of(const struct sim_grants *g)
-{
-    return g->faults.error ? -abs(g->faults.error) : -EIO;
-}
-
-static void
-drop_mapping(struct sim_tap *t, struct mapping *m, bool still_there)
-{
-    struct mapping **p = &t->mappings;
-
-    while (*p != m)
-        p = &(*p)->next;
-    *p = m->next;
-    for (unsigned i = 0; still_there && i < m->n; i++) {
-        if (!--m->grant[i]->mapped && m->grant[i]->revoked)
-            drop_grant(grants_of(t->sim), m->grant[i]);
-    }
-    munmap(m->addr, (size_t)m->n * PAGE);
-    free(m);
-}
-
-static int
-map_pages(struct sim_grants *g, struct mapping *m)
-{
-    char *at = mmap(NULL, (size_t)m->n * PAGE, PROT_NONE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (at == MAP_FAILED)
-        return -errno;
-    m->addr = at;
-    for (unsigned i = 0; i < m->n; i++) {
-        if (mmap(at + (size_t)i * PAGE, PAGE, PROT_READ | PROT_WRITE,
-                 MAP_SHARED | MAP_FIXED, g->fd,
-                 (off_t)m->grant[i]->page * PAGE) == MAP_FAILED) {
-            munmap(at, (size_t)m->n * PAGE);
-            return -ENOMEM;
-        }
-    }
-    return 0;
-}
-
-static int
-map(struct tap *tap, uint32_t domid, const uint32_t *refs, unsigned n,
-    void **addr)
-{
-    struct sim_tap *t = ours(tap);
-    struct sim_grants *g = grants_of(t->sim);
-    struct mapping *m;
-    int err = 0;
-
-    if (dead(t) || !n)
-        return -EINVAL;
-    if (sim_chance(t->sim, g->faults.map))
-        return error_of(g);
-    m = sim_memory(1, sizeof *m + n * sizeof m->grant[0]);
-    m->n = n;
-    for (unsigned i = 0; i < n && !err; i++) {
-        m->grant[i] = *slot_of(g, domid, refs[i]);
-        if (!m->grant[i] || m->grant[i]->readonly)
-            err = -EINVAL;
-    }
-    if (!err)
-        err = map_pages(g, m);
-    if (err) {
-        free(m);
-        return err;
-    }
-    for (unsigned i = 0; i < n; i++)
-        m->grant[i]->mapped++;
-    m->next = t->mappings;
-    t->mappings = m;
-    *addr = m->addr;
-    return 0;
-}
-
-static void
-unmap(struct tap *tap, void *addr, unsigned n)
-{
-    struct sim_tap *t = ours(tap);
-    struct mapping *m = t->mappings;
-
-    while (m && m->addr != addr)
-        m = m->next;
-    if (!m && dead(t))
-        return;
-    if (!m || m->n != n) {
-        fprintf(stderr, "simulation: unmap() of what was not mapped so\n");
-        abort();
-    }
-    drop_mapping(t, m, true);
-}
-
-static int16_t
-copy_one(struct sim_grants *g, const struct tap_copy *c)
-{
-    struct grant *gr = *slot_of(g, c->domid, c->ref);
-    char *page;
-
-    if (!gr)
-        return BAD_REF;
-    if ((uint32_t)c->offset + c->len > PAGE)
-        return BAD_COPY;
-    if (c->to_guest && gr->readonly)
-        return DENIED;
-    page = g->base + (size_t)gr->page * PAGE + c->offset;
-    if (c->to_guest)
-        memcpy(page, c->local, c->len);
-    else
-        memcpy(c->local, page, c->len);
-    return 0;
-}
-
-static int
-copy(struct tap *tap, struct tap_copy *c, unsigned n)
-{
-    struct sim_tap *t = ours(tap);
-    struct sim_grants *g = grants_of(t->sim);
-
-    if (dead(t) || sim_chance(t->sim, g->faults.copy))
-        return error_of(g);
-    for (unsigned i = 0; i < n; i++) {
-        if (sim_chance(t->sim, g->faults.segment))
-            c[i].status = g->faults.status ? g->faults.status : BAD_REF;
-        else
-            c[i].status = copy_one(g, &c[i]);
-    }
-    return 0;
 }
 
 /* ---- event channels ------------------------------------------------------ */
@@ -334,16 +26,16 @@ static void
 ports_fire(struct sim_event *e)
 {
     struct sim_tap *t = e->data;
-    uint32_t ports[PORTS];
+    uint32_t ports[SIM_PORTS];
     unsigned n = 0;
 
     t->event = NULL;
-    for (uint32_t i = 0; i < PORTS; i++) {
+    for (uint32_t i = 0; i < SIM_PORTS; i++) {
         struct local_port *p = &t->port[i];
 
         if (!p->used || !p->pending || p->masked)
             continue;
-        p->pending = sim_chance(t->sim, grants_of(t->sim)->faults.spurious);
+        p->pending = sim_chance(t->sim, sim_grants_of(t->sim)->faults.spurious);
         p->masked = true;
         ports[n++] = i;
     }
@@ -363,7 +55,7 @@ will_fire(struct sim_tap *t, struct local_port *p)
 static struct peer *
 peer_of(struct sim *sim, uint32_t domid, uint32_t port)
 {
-    struct peer *p = grants_of(sim)->peers;
+    struct peer *p = sim_grants_of(sim)->peers;
 
     while (p && (p->domid != domid || p->port != port))
         p = p->next;
@@ -376,11 +68,12 @@ bind_port(struct tap *tap, uint32_t domid, uint32_t remote_port)
     struct sim_tap *t = ours(tap);
     struct peer *peer = peer_of(t->sim, domid, remote_port);
 
-    if (!dead(t) && sim_chance(t->sim, grants_of(t->sim)->faults.bind))
-        return error_of(grants_of(t->sim));
-    if (dead(t) || !peer || peer->tap)
+    if (!sim_tap_dead(t) &&
+        sim_chance(t->sim, sim_grants_of(t->sim)->faults.bind))
+        return sim_tap_error(sim_grants_of(t->sim));
+    if (sim_tap_dead(t) || !peer || peer->tap)
         return -EINVAL;
-    for (int i = 1; i < PORTS; i++) {
+    for (int i = 1; i < SIM_PORTS; i++) {
         struct local_port *p = &t->port[i];
 
         if (p->used)
@@ -398,8 +91,8 @@ bound(struct tap *tap, int64_t port)
 {
     struct sim_tap *t = ours(tap);
 
-    return port > 0 && port < PORTS && t->port[port].used ? &t->port[port]
-                                                          : NULL;
+    return port > 0 && port < SIM_PORTS && t->port[port].used ? &t->port[port]
+                                                              : NULL;
 }
 
 static void
@@ -452,7 +145,7 @@ unmask(struct tap *tap, const uint32_t *ports, unsigned n)
 uint32_t
 sim_port(struct sim *sim, uint32_t domid, void (*notified)(void *), void *data)
 {
-    struct sim_grants *g = grants_of(sim);
+    struct sim_grants *g = sim_grants_of(sim);
     struct peer *p = sim_memory(1, sizeof *p);
 
     *p = (struct peer){ .next = g->peers,
@@ -473,7 +166,7 @@ drop_peer(struct sim_grants *g, struct peer *peer)
     while (*p != peer)
         p = &(*p)->next;
     *p = peer->next;
-    for (int i = 0; peer->tap && i < PORTS; i++) {
+    for (int i = 0; peer->tap && i < SIM_PORTS; i++) {
         if (peer->tap->port[i].peer == peer)
             peer->tap->port[i].peer = NULL;
     }
@@ -488,7 +181,7 @@ sim_port_close(struct sim *sim, uint32_t domid, uint32_t port)
     struct peer *p = peer_of(sim, domid, port);
 
     if (p)
-        drop_peer(grants_of(sim), p);
+        drop_peer(sim_grants_of(sim), p);
 }
 
 void
@@ -496,7 +189,7 @@ sim_port_notify(struct sim *sim, uint32_t domid, uint32_t port)
 {
     struct peer *peer = peer_of(sim, domid, port);
 
-    for (int i = 0; peer && peer->tap && i < PORTS; i++) {
+    for (int i = 0; peer && peer->tap && i < SIM_PORTS; i++) {
         struct local_port *p = &peer->tap->port[i];
 
         if (p->peer != peer)
@@ -517,15 +210,15 @@ sim_port_bound(struct sim *sim, uint32_t domid, uint32_t port)
 void
 sim_domain_die(struct sim *sim, uint32_t domid)
 {
-    struct sim_grants *g = grants_of(sim);
+    struct sim_grants *g = sim_grants_of(sim);
     struct peer *p, *next_peer;
     struct grant *gr, *next;
 
-    for (unsigned i = 0; i < BUCKETS; i++) {
+    for (unsigned i = 0; i < SIM_GRANT_BUCKETS; i++) {
         for (gr = g->bucket[i]; gr; gr = next) {
             next = gr->next;
             if (gr->domid == domid && !gr->revoked)
-                revoke(g, gr);
+                sim_grant_revoke(g, gr);
         }
     }
     for (p = g->peers; p; p = next_peer) {
@@ -540,12 +233,12 @@ sim_domain_die(struct sim *sim, uint32_t domid)
 static void
 tap_free(struct tap *tap)
 {
-    struct sim_tap *t = ours(tap), **p = &grants_of(t->sim)->taps;
+    struct sim_tap *t = ours(tap), **p = &sim_grants_of(t->sim)->taps;
 
-    for (int i = 1; i < PORTS; i++)
+    for (int i = 1; i < SIM_PORTS; i++)
         unbind(tap, i);
     while (t->mappings)
-        drop_mapping(t, t->mappings, true);
+        sim_mapping_drop(t, t->mappings);
     if (t->event)
         sim_cancel(t->sim, t->event);
     while (*p != t)
@@ -555,9 +248,9 @@ tap_free(struct tap *tap)
 }
 
 static const struct tap_ops ops = {
-    .map = map,
-    .unmap = unmap,
-    .copy = copy,
+    .map = sim_tap_map,
+    .unmap = sim_tap_unmap,
+    .copy = sim_tap_copy,
     .bind = bind_port,
     .unbind = unbind,
     .notify = notify,
@@ -568,7 +261,7 @@ static const struct tap_ops ops = {
 struct tap *
 sim_tap_new(struct sim *sim, struct loop *loop)
 {
-    struct sim_grants *g = grants_of(sim);
+    struct sim_grants *g = sim_grants_of(sim);
     struct sim_tap *t = sim_memory(1, sizeof *t);
 
     t->tap.ops = &ops;
@@ -582,7 +275,7 @@ sim_tap_new(struct sim *sim, struct loop *loop)
 void
 sim_tap_faults(struct sim *sim, const struct sim_tap_faults *faults)
 {
-    grants_of(sim)->faults = *faults;
+    sim_grants_of(sim)->faults = *faults;
 }
 
 static void
@@ -612,10 +305,10 @@ sim_tap_break(struct tap *tap, int error)
 static void
 let_go(struct sim_tap *t)
 {
-    for (int i = 1; i < PORTS; i++)
+    for (int i = 1; i < SIM_PORTS; i++)
         unbind(&t->tap, i);
     while (t->mappings)
-        drop_mapping(t, t->mappings, true);
+        sim_mapping_drop(t, t->mappings);
     t->event = NULL; /* goes with all the others */
 }
 
@@ -636,10 +329,10 @@ sim_grants_crash(struct sim *sim, bool keep)
     }
     while (!keep && g->peers)
         drop_peer(g, g->peers);
-    for (unsigned i = 0; !keep && i < BUCKETS; i++) {
+    for (unsigned i = 0; !keep && i < SIM_GRANT_BUCKETS; i++) {
         for (gr = g->bucket[i]; gr; gr = next) {
             next = gr->next;
-            drop_grant(g, gr);
+            sim_grant_drop(g, gr);
         }
     }
 }
@@ -652,7 +345,7 @@ sim_grants_free(struct sim *sim)
     if (!g)
         return;
     sim_grants_crash(sim, false);
-    host_memory_free(g->base, (size_t)PAGES * PAGE, g->fd);
+    host_memory_free(g->base, (size_t)SIM_PAGES * PAGE, g->fd);
     free(g);
     sim->grants = NULL;
 }

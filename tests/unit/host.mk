@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 HOST_TESTS = tests/unit/host_loop tests/unit/host_posix tests/unit/host_file \
 	tests/unit/host_sim tests/unit/host_sim_file tests/unit/host_sim_store \
-	tests/unit/host_local_tap tests/unit/host_xen_tap tests/unit/host_log
+	tests/unit/host_local_tap tests/unit/host_xen_tap tests/unit/host_log \
+	tests/unit/host_uring
 check_PROGRAMS += $(HOST_TESTS)
 TESTS += $(HOST_TESTS)
 
@@ -23,6 +24,8 @@ tests_unit_host_xen_tap_SOURCES = tests/unit/host_xen_tap.c
 tests_unit_host_xen_tap_LDADD = libhost.a $(HOST_LIBS)
 tests_unit_host_log_SOURCES = tests/unit/host_log.c
 tests_unit_host_log_LDADD = libhost.a $(HOST_LIBS)
+tests_unit_host_uring_SOURCES = tests/unit/host_uring.c
+tests_unit_host_uring_LDADD = libhost.a $(HOST_LIBS) -ldl
 
 # A real xenstored without a hypervisor.  The shim goes into a program that
 # knows nothing of our sanitizers, so it is built without them.
