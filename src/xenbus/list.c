@@ -40,13 +40,13 @@ list_vbd(const struct vbd *v)
     put_str(o, "vdev", v->vdev);
     put_str(o, "path", v->back);
     put_bool(o, "claimed", v->claimed);
+    put_str(o, "state", bus_name(v->own));
     if (v->params) {
         printable(params, sizeof params, v->params, strlen(v->params));
         put_str(o, "params", v->params[0] ? params : "");
     }
     if (v->claimed) {
         put_str(o, "disk", v->disk_name);
-        put_str(o, "state", bus_name(v->own));
         put_str(o, "front-end", bus_name(v->front_state));
         put_str(o, "connected", links[v->link]);
         put_str(o, "medium", media[v->medium]);

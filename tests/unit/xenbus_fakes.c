@@ -436,6 +436,8 @@ fake_begin(struct store *s, store_tx *out)
     int rc = enter();
 
     (void)s;
+    if (w.in_begin)
+        w.in_begin();
     for (i = 0; i < TXS && txs[i].used; i++)
         ;
     if (rc || i == TXS)

@@ -33,11 +33,12 @@ struct fake_world {
     unsigned conflicts; /* the next so many commits fail with EAGAIN */
     /* Runs in the middle of the code under test, before each call. */
     void (*meanwhile)(void);
-    unsigned ghosts;     /* writes that made a removed directory again */
-    unsigned events_max; /* most events that ever waited */
-    const char *hidden;  /* below it: EACCES */
-    bool kernel_serves;  /* what host_kernel_serves() says */
-    char event[512];     /* "what disk: detail" of the last one */
+    void (*in_begin)(void); /* the same, only before a transaction */
+    unsigned ghosts;        /* writes that made a removed directory again */
+    unsigned events_max;    /* most events that ever waited */
+    const char *hidden;     /* below it: EACCES */
+    bool kernel_serves;     /* what host_kernel_serves() says */
+    char event[512];        /* "what disk: detail" of the last one */
     unsigned events;
     bool stopped;
     unsigned commits, watches, open_tx;

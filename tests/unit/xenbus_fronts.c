@@ -479,6 +479,33 @@ resize_while_connected(void)
     end();
 }
 
+/* The toolstack's 5 comes between our look and the new size: it stays. */
+static void
+write_5_on_begin(void)
+{
+    if (!w.open_tx && !strcmp(back_state(), "4"))
+        set(BACK "/state", "5");
+}
+
+static void
+resize_in_between(void)
+{
+    begin();
+    linux_connects();
+    fake_disk_resize(fd.last, 16ull << 20);
+    set(BACK "/online", "0");
+    w.in_begin = write_5_on_begin;
+    world_run();
+    w.in_begin = NULL;
+    CHECK_STR(back_state(), "5");
+    CHECK_STR(get(BACK "/sectors"), "16384");
+    CHECK_EQ(fd.connected_now, 1);
+    front_state("6");
+    world_run();
+    CHECK_STR(back_state(), "6");
+    end();
+}
+
 /* The toolstack's 5 comes between our look and our write: it stays. */
 static void
 write_5(void)
@@ -645,6 +672,7 @@ main(int argc, char **argv)
     TEST(made_again_at_once);
     TEST(made_again_unseen);
     TEST(resize_while_connected);
+    TEST(resize_in_between);
     TEST(unplug_in_between);
     TEST(conflicts_are_repeated);
     TEST(ring_is_broken);

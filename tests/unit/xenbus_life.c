@@ -67,6 +67,7 @@ left_alone(const char *why)
     CHECK(!get(BACK "/hotplug-status"));
     CHECK_EQ(fd.opens, 0);
     CHECK_STR(listed("claimed"), "false");
+    CHECK_STR(listed("state"), "initialising");
     if (!strstr(listed("why"), why))
         CHECK_STR(listed("why"), why);
     end();
