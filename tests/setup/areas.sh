@@ -52,7 +52,7 @@ run_program()
 
     [ -z "${CHECK_LONG:-}" ] || limit=3600
     mkdir -p "$(dirname "$logs/$1.log")"
-    ( cd "$build" && top_srcdir=$top top_builddir=$build \
+    ( cd "$build" && srcdir=$top top_srcdir=$top top_builddir=$build \
         BLKTAPD_PLUGINDIR=$build/.plugins MALLOC_PERTURB_=$((RANDOM % 255 + 1)) \
         timeout -k 10 "$limit" "$(test_program "$1")" ) \
         >"$logs/$1.log" 2>&1 </dev/null
@@ -101,7 +101,7 @@ build_sanitize()
         grep -E '(unit|sim)/'); do
         [ -x "$build-sanitize/$t" ] || continue
         echo "-- $t"
-        ( cd "$build-sanitize" && top_srcdir=$top \
+        ( cd "$build-sanitize" && srcdir=$top top_srcdir=$top \
             top_builddir=$build-sanitize SANITIZED=1 \
             BLKTAPD_PLUGINDIR=$build-sanitize/.plugins \
             ASAN_OPTIONS=detect_leaks=1 timeout 600 "./$t" )

@@ -112,6 +112,7 @@ all_are_there(void)
     char why[200] = "";
 
     CHECK(blk_plugins_static[0] != NULL);
+    setenv("BLKTAPD_PLUGINDIR", "/nonexistent", 1); /* modules come as well */
     plugin_each(check_plugin, NULL);
     CHECK_STR(seen, "delay error file memory trace ");
     CHECK(plugin_find("file", why, sizeof(why)) != NULL);
