@@ -11,4 +11,6 @@ libchain_a_SOURCES = src/chain/chain.c src/chain/engine.c \
 # The daemon's symbols that modules use: -Wl,--dynamic-list=FILE.
 EXTRA_DIST += src/chain/plugin.syms
 
+dist_man_MANS += man/blktap-plugin.3
+
 include tests/unit/chain.mk

@@ -62,8 +62,8 @@ tests_sim_chain_SOURCES = tests/sim/chain_sim.c tests/sim/chain_guest.c \
 tests_sim_chain_LDADD = $(chain_test_libs)
 
 # The engine with faults put in must fail; the same seed is the same run; the
-# public headers stand alone.
+# public headers stand alone; the example of the manual page compiles.
 chain_scripts = tests/sim/chain-mutants tests/sim/chain-same \
-	tests/unit/headers
+	tests/unit/headers tests/unit/chain-manual
 dist_check_SCRIPTS += $(chain_scripts)
 TESTS += $(chain_scripts)

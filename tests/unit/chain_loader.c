@@ -119,9 +119,48 @@ each(void)
     CHECK_EQ(lines, 5);
 }
 
+/* The example of blktap-plugin(3), which the test of that page compiled. */
+static void
+quota(void)
+{
+    char data[4096];
+    struct kit_req k[3];
+    struct kit_op *op;
+    struct chain *c;
+    uint64_t began;
+
+    kit_disk_reset();
+    kit_disk.quiet = true;
+    c = kit_start("quota:q:rate=4k tail");
+    CHECK_EQ(chain_transparent(c), true);
+    began = kit_loop.now;
+    for (unsigned i = 0; i < 3; i++)
+        kit_submit_req(c, &k[i], BLK_READ, 0, 0, 4096, data, 4096);
+    kit_run();
+    CHECK_EQ(kit_loop.now - began, 2000000000);
+    for (unsigned i = 0; i < 3; i++)
+        CHECK_EQ(k[i].error, 0);
+    /* What is held goes when the disk is paused. */
+    for (unsigned i = 0; i < 3; i++)
+        kit_submit_req(c, &k[i], BLK_READ, 0, 0, 4096, data, 4096);
+    chain_loop_step(&kit_loop);
+    CHECK_EQ(k[2].error, 1);
+    op = kit_begin(c, chain_pause);
+    chain_loop_step(&kit_loop);
+    CHECK_EQ(op->error, 0);
+    kit_end(op);
+    CHECK_EQ(k[2].error, 0);
+    CHECK_EQ(kit_replace(c, "quota:q:rate=8k tail"), 0);
+    kit_stop(c);
+}
+
 int
 main(int argc, char **argv)
 {
+    if (argc == 2 && !strcmp(argv[1], "--quota")) {
+        TEST(quota);
+        return test_end();
+    }
     test_args(argc, argv);
     TEST(in_the_program);
     TEST(in_a_folder);
