@@ -60,8 +60,10 @@ struct blk_req {
     int error; /* in done(): what the layers below say */
     uint32_t len;
     uint64_t off;
-    struct blk_sg sg;       /* READ and WRITE only; exactly len bytes */
-    void *scratch;          /* req_size bytes, zeroed, this layer's alone */
+    struct blk_sg sg; /* READ and WRITE only; in a child maybe more than len */
+    /* req_size bytes, zeroed as the request comes in, this layer's alone; the
+     * pointer is here only while this layer holds the request. */
+    void *scratch;
     struct blk_req *parent; /* of a blk_split() */
 };
 
@@ -128,7 +130,8 @@ struct blk_counter {
  *  6. pause(): top down, once no guest request is left in the chain; end your
  *     own requests, then blk_ready().
  *  7. resume() (bottom up; blk_ready()), or stop() (top down; blk_ready()):
- *     free what start made.
+ *     free what start made.  Also right after start(), without a pause, when
+ *     another layer of the same change could not start.
  *
  * Every member may be left out (NULL) unless it says "required".
  */
@@ -175,14 +178,15 @@ struct blk_plugin {
 
 void blk_down(struct blk_layer *, struct blk_req *); /* edited: remapped */
 void blk_end(struct blk_layer *, struct blk_req *, int error);
-/* submit() is called again when own requests or scratch came free. */
+/* submit() is called again when this layer ended another request; those that
+ * come meanwhile line up behind it. */
 void blk_wait(struct blk_layer *, struct blk_req *);
 /* A child over [at, at+len) of r; NULL when the pool is empty.  r goes up when
  * blk_end(r) was called and every child ended; the first error counts. */
 struct blk_req *blk_split(struct blk_layer *, struct blk_req *r, uint32_t at,
                           uint32_t len);
 /* A request of the layer's own; comes back in done() with mine set; ends with
- * blk_end().  NULL when the pool is empty. */
+ * blk_end().  NULL when the pool is empty, or the chain does not run. */
 struct blk_req *blk_new(struct blk_layer *, int op, uint64_t off, uint32_t len,
                         struct blk_sg);
 
@@ -197,7 +201,8 @@ size_t blk_sg_zero(const struct blk_sg *, uint32_t at, size_t n);
 void *blk_self(struct blk_layer *);
 const char *blk_name(struct blk_layer *); /* "disk/layer" */
 const char *blk_disk_name(struct blk_layer *);
-/* What the layer below offers (for a tail: defaults). */
+/* What the layer below offers (for a tail: all operations, nothing special,
+ * and, to be on the safe side, a volatile cache). */
 const struct blk_limits *blk_below(struct blk_layer *);
 bool blk_readonly(struct blk_layer *);         /* the vbd is read-only */
 void blk_ready(struct blk_layer *, int error); /* start, pause, ... is over */
