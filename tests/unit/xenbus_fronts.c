@@ -479,6 +479,43 @@ resize_while_connected(void)
     end();
 }
 
+/* The directory goes just before our n-th write: it is not made again. */
+static unsigned begins_left;
+
+static void
+remove_on_begin(void)
+{
+    if (begins_left && !--begins_left)
+        del(BACK);
+}
+
+static void
+gone_in_between(void)
+{
+    unsigned n;
+
+    for (n = 1; n <= 12; n++) {
+        world_reset();
+        make_vbd("web-root");
+        begins_left = n;
+        w.in_begin = remove_on_begin;
+        world_start();
+        front_nodes();
+        front_state("3");
+        world_run();
+        if (fd.last)
+            fake_disk_resize(fd.last, 16ull << 20);
+        world_run();
+        front_state("5");
+        world_run();
+        front_state("6");
+        world_run();
+        CHECK(begins_left || !get(BACK));
+        end();
+    }
+    CHECK(begins_left > 0); /* every transaction had its turn */
+}
+
 /* The toolstack's 5 comes between our look and the new size: it stays. */
 static void
 write_5_on_begin(void)
@@ -672,6 +709,7 @@ main(int argc, char **argv)
     TEST(made_again_at_once);
     TEST(made_again_unseen);
     TEST(resize_while_connected);
+    TEST(gone_in_between);
     TEST(resize_in_between);
     TEST(unplug_in_between);
     TEST(conflicts_are_repeated);
