@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * phases.c: what the life cycle of a chain is made of.  A phase that goes
+ * through the layers keeps its place in c->cursor; a layer's step ends in
+ * blk_ready().  DRAIN, PAUSE and the STOPs go from the head down, START,
+ * LIMITS and RESUME from the tail up.
+ */
+#include "config.h"
+#include "chain/lifecycle.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- one step of one layer ----------------------------------------------- */
+
+static void
+step_call(struct blk_layer *l, enum layer_step step)
+{
+    const struct blk_plugin *p = l->plugin;
+    void (*fn)(struct blk_layer *) = step == STEP_PAUSE    ? p->pause
+                                     : step == STEP_RESUME ? p->resume
+                                     : step == STEP_STOP   ? p->stop
+                                                           : NULL;
+
+    l->step = step;
+    l->ready = false;
+    l->why[0] = '\0';
+    l->chain->calling = l;
+    if (step == STEP_START && p->start)
+        p->start(l, l->old);
+    else if (fn)
+        fn(l);
+    else
+        blk_ready(l, 0);
+    l->chain->calling = NULL;
+}
+
+void
+blk_ready(struct blk_layer *l, int error)
+{
+    INVARIANT(l->chain, l->step != STEP_NONE && !l->ready && error <= 0);
+    l->ready = true;
+    l->ready_error = error;
+    engine_poke(l->chain);
+}
+
+/* What became of a layer whose step is over; false: it failed. */
+static bool
+step_over(struct blk_layer *l)
+{
+    static const enum layer_state after[] = {
+        [STEP_START] = LAYER_STARTED,
+        [STEP_PAUSE] = LAYER_PAUSED,
+        [STEP_RESUME] = LAYER_RUNS,
+        [STEP_STOP] = LAYER_STOPPED,
+    };
+    enum layer_step step = l->step;
+    int error = l->ready_error;
+
+    l->step = STEP_NONE;
+    if (!error || step == STEP_RESUME || step == STEP_STOP)
+        l->state = after[step];
+    if (!error)
+        return true;
+    if (step == STEP_STOP)
+        blk_log(l, BLK_WARN, "stop: %s", l->why[0] ? l->why : strerror(-error));
+    else if (step == STEP_RESUME)
+        blk_fatal(l, error, "can't resume: %s",
+                  l->why[0] ? l->why : strerror(-error));
+    if (step == STEP_STOP)
+        return true;
+    op_fail(l->chain, error, l->name, l->why);
+    return false;
+}
+
+/* Brings l to the end of a step if it is in the state that the step is for. */
+static enum went
+step_layer(struct blk_layer *l, enum layer_step step, unsigned from)
+{
+    if (l->step == STEP_NONE) {
+        if (!(from & (1u << l->state)))
+            return WENT_ON;
+        step_call(l, step);
+    }
+    if (!l->ready)
+        return MUST_WAIT;
+    return step_over(l) ? WENT_ON : WENT_WRONG;
+}
+
+/* All layers of s, from the head down. */
+static enum went
+steps_down(struct chain *c, struct stack *s, enum layer_step step,
+           unsigned from)
+{
+    for (; c->cursor < s->n; c->cursor++) {
+        enum went went = step_layer(s->layer[c->cursor], step, from);
+
+        if (went != WENT_ON)
+            return went;
+    }
+    return WENT_ON;
+}
+
+/* ---- limits -------------------------------------------------------------- */
+
+static int
+limits_of(struct chain *c, struct stack *s, unsigned i)
+{
+    struct blk_limits lim;
+    char why[200] = "";
+    int error;
+
+    if (i + 1 < s->n)
+        lim = s->layer[i + 1]->offers;
+    else
+        limits_default(c, &lim);
+    c->calling = s->layer[i];
+    error = limits_layer(s->layer[i], &lim, why, sizeof(why));
+    c->calling = NULL;
+    if (error)
+        op_fail(c, error, NULL, why);
+    return error;
+}
+
+/* The head is ready for what the top layer offers; the owner is told. */
+static enum went
+limits_take(struct chain *c, struct stack *s)
+{
+    struct blk_layer *head = s->layer[0];
+    struct blk_limits before = head->below, now;
+    int error;
+
+    limits_default(c, &now);
+    if (s->n > 1)
+        now = s->layer[1]->offers;
+    error = head_prepare(head, &now);
+    if (error) {
+        op_fail(c, error, head->name, "out of memory");
+        return WENT_WRONG;
+    }
+    head->below = now;
+    if (c->state == CHAIN_STARTED && !limits_equal(&before, &now) &&
+        c->events && c->events->relimit)
+        c->events->relimit(c->ctx, &head->below);
+    return WENT_ON;
+}
+
+/* ---- phases -------------------------------------------------------------- */
+
+static enum went
+phase_drain(struct chain *c)
+{
+    c->open = false;
+    for (unsigned i = 0; i < c->stack->n; i++) {
+        struct blk_layer *l = c->stack->layer[i];
+
+        if (l->state != LAYER_RUNS || !l->plugin->drain)
+            continue;
+        c->calling = l;
+        l->plugin->drain(l);
+        c->calling = NULL;
+    }
+    return WENT_ON;
+}
+
+static enum went
+phase_empty(struct chain *c)
+{
+    return c->inflight ? MUST_WAIT : WENT_ON;
+}
+
+static enum went
+phase_pause(struct chain *c)
+{
+    return steps_down(c, c->stack, STEP_PAUSE, 1u << LAYER_RUNS);
+}
+
+/* Bottom up: start what is new, and ask each what it offers. */
+static enum went
+phase_start(struct chain *c)
+{
+    struct stack *s = c->next;
+
+    for (; c->cursor < s->n - 1; c->cursor++) {
+        unsigned i = s->n - 1 - c->cursor;
+        struct blk_layer *l = s->layer[i];
+        enum went went;
+
+        if (l->step == STEP_NONE) {
+            struct blk_limits below;
+
+            limits_default(c, &below);
+            l->below = i + 1 < s->n ? s->layer[i + 1]->offers : below;
+        }
+        went = step_layer(l, STEP_START, 1u << LAYER_NEW);
+        if (went != WENT_ON)
+            return went;
+        if (limits_of(c, s, i))
+            return WENT_WRONG;
+    }
+    if (s->layer[0]->state == LAYER_NEW)
+        s->layer[0]->state = LAYER_STARTED;
+    return WENT_ON;
+}
+
+static enum went
+phase_commit(struct chain *c)
+{
+    int error = stack_alloc(c, c->next);
+
+    if (error) {
+        op_fail(c, error, c->disk, "out of memory");
+        return WENT_WRONG;
+    }
+    if (limits_take(c, c->next) != WENT_ON)
+        return WENT_WRONG;
+    c->old = c->stack == c->next ? NULL : c->stack;
+    stack_install(c, c->next);
+    c->next = NULL;
+    c->state = CHAIN_STARTED;
+    return WENT_ON;
+}
+
+static bool
+stack_has(const struct stack *s, const struct blk_layer *l)
+{
+    for (unsigned i = 0; i < s->n; i++) {
+        if (s->layer[i] == l)
+            return true;
+    }
+    return false;
+}
+
+static enum went
+phase_stop_old(struct chain *c)
+{
+    struct stack *s = c->old;
+
+    for (; c->cursor < s->n; c->cursor++) {
+        struct blk_layer *l = s->layer[c->cursor];
+        enum went went;
+
+        if (stack_has(c->stack, l))
+            continue;
+        went = step_layer(l, STEP_STOP, ~0u);
+        if (went == MUST_WAIT)
+            return went;
+        layer_free(l);
+    }
+    stack_free(s);
+    c->old = NULL;
+    for (unsigned i = 0; i < c->stack->n; i++)
+        c->stack->layer[i]->old = NULL;
+    return WENT_ON;
+}
+
+static enum went
+phase_limits(struct chain *c)
+{
+    int error;
+
+    c->relimit = false;
+    for (unsigned i = c->stack->n - 1; i > 0; i--) {
+        error = limits_of(c, c->stack, i);
+        if (error) {
+            engine_fatal(c, error, c->op->why);
+            return WENT_WRONG;
+        }
+    }
+    return limits_take(c, c->stack);
+}
+
+/* Unless somebody holds the chain.  What is new only now begins to run, as
+ * those below it do. */
+static enum went
+phase_resume(struct chain *c)
+{
+    struct stack *s = c->stack;
+
+    if (c->held)
+        return WENT_ON;
+    for (; c->cursor < s->n; c->cursor++) {
+        struct blk_layer *l = s->layer[s->n - 1 - c->cursor];
+
+        if (l->state == LAYER_STARTED)
+            l->state = LAYER_RUNS;
+        else if (step_layer(l, STEP_RESUME, 1u << LAYER_PAUSED) == MUST_WAIT)
+            return MUST_WAIT;
+    }
+    return WENT_ON;
+}
+
+static enum went
+phase_open(struct chain *c)
+{
+    struct node *nd;
+
+    if (c->held)
+        return WENT_ON;
+    c->open = true;
+    while ((nd = list_pop(&c->parked))) {
+        nd->state = NODE_OWNED;
+        chain_submit(c, &nd->req);
+    }
+    return WENT_ON;
+}
+
+/* A start failed: what had been started goes again, all that is new is
+ * freed. */
+static enum went
+phase_undo(struct chain *c)
+{
+    struct stack *s = c->next;
+
+    for (; c->cursor < s->n; c->cursor++) {
+        struct blk_layer *l = s->layer[c->cursor];
+
+        if (l->plugin == &head_plugin ||
+            (c->stack != s && stack_has(c->stack, l)))
+            continue;
+        if (step_layer(l, STEP_STOP, 1u << LAYER_STARTED) == MUST_WAIT)
+            return MUST_WAIT;
+    }
+    if (c->stack == s) {
+        c->state = CHAIN_FAILED;
+        c->next = NULL;
+        return WENT_ON;
+    }
+    c->readonly = c->was_readonly;
+    for (unsigned i = 0; i < s->n; i++) {
+        if (!stack_has(c->stack, s->layer[i]))
+            layer_free(s->layer[i]);
+    }
+    stack_free(s);
+    c->next = NULL;
+    return WENT_ON;
+}
+
+/* Layers that are kept were asked above others: ask them again. */
+static enum went
+phase_revert(struct chain *c)
+{
+    return phase_limits(c);
+}
+
+static enum went
+phase_stop(struct chain *c)
+{
+    return steps_down(c, c->stack, STEP_STOP,
+                      1u << LAYER_STARTED | 1u << LAYER_RUNS |
+                          1u << LAYER_PAUSED);
+}
+
+/* Nothing will ever serve those that wait at the head. */
+static enum went
+phase_shut(struct chain *c)
+{
+    struct node *nd;
+
+    c->state = CHAIN_STOPPED;
+    while ((nd = list_pop(&c->parked))) {
+        nd->state = NODE_OWNED;
+        chain_submit(c, &nd->req);
+    }
+    return WENT_ON;
+}
+
+static enum went (*const phases[])(struct chain *) = {
+    [PH_DRAIN] = phase_drain,   [PH_EMPTY] = phase_empty,
+    [PH_PAUSE] = phase_pause,   [PH_START] = phase_start,
+    [PH_COMMIT] = phase_commit, [PH_STOP_OLD] = phase_stop_old,
+    [PH_LIMITS] = phase_limits, [PH_RESUME] = phase_resume,
+    [PH_OPEN] = phase_open,     [PH_UNDO] = phase_undo,
+    [PH_REVERT] = phase_revert, [PH_STOP] = phase_stop,
+    [PH_SHUT] = phase_shut,
+};
+
+enum went
+phase_run(struct chain *c, enum phase phase)
+{
+    return phases[phase](c);
+}
