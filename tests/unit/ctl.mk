@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # blktapctl against the real daemon, on a host without Xen.
 ctl_functional = tests/functional/ctl_look tests/functional/ctl_copy \
-	tests/functional/ctl_bench tests/functional/ctl_front
+	tests/functional/ctl_bench tests/functional/ctl_front \
+	tests/functional/idle_disks
 dist_check_SCRIPTS += $(ctl_functional)
 EXTRA_DIST += tests/functional/ctl.sh
 TESTS += $(ctl_functional)
@@ -10,3 +11,7 @@ TESTS += $(ctl_functional)
 check_PROGRAMS += tests/functional/json_get tests/functional/front_hold
 tests_functional_json_get_LDADD = $(JSON_LIBS)
 tests_functional_front_hold_LDADD = libblktap.la
+
+check_PROGRAMS += tests/unit/ctl_text
+TESTS += tests/unit/ctl_text
+tests_unit_ctl_text_LDADD = libctl.a $(JSON_LIBS) -lm
