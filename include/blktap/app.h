@@ -63,7 +63,7 @@ struct blktap_disk *blktap_open(const char *disk, const struct blktap_options *,
 void blktap_close(struct blktap_disk *);
 const struct blktap_info *blktap_info(const struct blktap_disk *);
 
-/* 0, -EAGAIN (ring or pages are full: reap first), or -EINVAL. */
+/* 0; -EAGAIN: ring or pages are full, reap first; -EINVAL; -EROFS. */
 int blktap_submit(struct blktap_disk *, struct blktap_req *);
 /* Publish what was submitted, and notify where the back-end asks for it. */
 void blktap_kick(struct blktap_disk *);
