@@ -56,7 +56,7 @@ backend() { # blktapd | blkback | qdisk: from now on it serves new disks
         rm -f /etc/modprobe.d/lab.conf
         check "load xen-blkback" modprobe xen-blkback
         ;;
-    qdisk) ;;
+    qdisk) systemctl stop blktapd 2>/dev/null ;;
     blktapd)
         [ -x /usr/sbin/blktapd ] || fail "blktapd is not installed (lab run --tree)"
         # udev loads it as soon as there is a vbd, and then it owns the kind.
