@@ -57,12 +57,9 @@ list_unpop(struct node_list *list, struct node *nd)
 
 /* A plugin broke the contract, or we did: nothing can be trusted any more. */
 void
-engine_broken(const struct chain *c, const char *what, const char *file,
-              int line)
+engine_broken(const char *who, const char *what, const char *file, int line)
 {
-    log_line(BLK_ERR, NULL, "%s: %s:%d: not so: %s",
-             c->calling && c->calling->name ? c->calling->name : c->disk, file,
-             line, what);
+    log_line(BLK_ERR, NULL, "%s: %s:%d: not so: %s", who, file, line, what);
     log_close(); /* else the line would die with us */
     abort();
 }
@@ -107,12 +104,10 @@ engine_wake(struct blk_layer *l)
 }
 
 static void
-call_submit(struct chain *c, struct blk_layer *l, struct node *nd)
+call_submit(struct blk_layer *l, struct node *nd)
 {
     request_hand(nd, l);
-    c->calling = l;
     l->plugin->submit(l, &nd->req.req);
-    c->calling = NULL;
 }
 
 static void
@@ -135,7 +130,7 @@ turn_submit(struct chain *c, struct blk_layer *l, struct node *nd)
         return;
     }
     mark_kick(c, l);
-    call_submit(c, l, nd);
+    call_submit(l, nd);
 }
 
 static void
@@ -145,9 +140,7 @@ turn_done(struct chain *c, struct blk_layer *l, struct node *nd)
     nd->req.req.error = nd->result;
     nd->result = 0;
     mark_kick(c, l);
-    c->calling = l;
     l->plugin->done(l, &nd->req.req);
-    c->calling = NULL;
 }
 
 static void
@@ -190,7 +183,7 @@ retry(struct chain *c, struct blk_layer *l)
     while ((nd = list_pop(&l->waiting))) {
         mark_kick(c, l);
         l->retried = nd;
-        call_submit(c, l, nd);
+        call_submit(l, nd);
         l->retried = NULL;
         if (nd->state == NODE_WAIT)
             return;
@@ -202,7 +195,7 @@ blk_wait(struct blk_layer *l, struct blk_req *r)
 {
     struct node *nd = (struct node *)r;
 
-    INVARIANT(l->chain, nd->state == NODE_HELD && nd->at == l);
+    CONTRACT(l, nd->state == NODE_HELD && nd->at == l);
     nd->state = NODE_WAIT;
     if (l->retried == nd)
         list_unpop(&l->waiting, nd);
@@ -231,9 +224,7 @@ kick_one_layer(struct chain *c)
         if (l->kick) {
             l->kick = false;
             c->kicks--;
-            c->calling = l;
             l->plugin->kick(l);
-            c->calling = NULL;
             return;
         }
     }
@@ -307,7 +298,7 @@ chain_submit(struct chain *c, struct chain_req *req)
         c->inflight++;
         request_enter(nd, c->stack->layer[0]);
         engine_queue(c, nd, c->stack->layer[0], NODE_SUBMIT);
-    } else if (c->state == CHAIN_STOPPED || c->state == CHAIN_FAILED) {
+    } else if (c->state == CHAIN_STOPPED) {
         c->inflight++;
         nd->result = -ESHUTDOWN;
         engine_queue(c, nd, NULL, NODE_OVER);

@@ -20,11 +20,16 @@
 
 #include "chain/chain.h"
 
-/* Our own invariants, and a plugin's part of the contract: always on. */
-#define INVARIANT(c, x)                                 \
-    do {                                                \
-        if (!(x))                                       \
-            engine_broken((c), #x, __FILE__, __LINE__); \
+/* Our own invariants; and what a layer promised.  Always on. */
+#define INVARIANT(c, x)                                       \
+    do {                                                      \
+        if (!(x))                                             \
+            engine_broken((c)->disk, #x, __FILE__, __LINE__); \
+    } while (0)
+#define CONTRACT(l, x)                                        \
+    do {                                                      \
+        if (!(x))                                             \
+            engine_broken((l)->name, #x, __FILE__, __LINE__); \
     } while (0)
 
 enum node_state {
@@ -116,7 +121,7 @@ struct stack {
     char *guest_slots; /* of the guest's, and of the head's pieces */
 };
 
-enum chain_state { CHAIN_NEW, CHAIN_STARTED, CHAIN_STOPPED, CHAIN_FAILED };
+enum chain_state { CHAIN_NEW, CHAIN_STARTED, CHAIN_STOPPED };
 
 struct chain {
     struct loop *loop;
@@ -133,10 +138,9 @@ struct chain {
     struct node_list queue, parked;
     unsigned inflight; /* guest requests past the door */
     bool open;
-    unsigned woken, kicks;     /* layers that are marked so */
-    bool timely;               /* now_ns is */
-    uint64_t now_ns;           /* read once per batch */
-    struct blk_layer *calling; /* whose function runs */
+    unsigned woken, kicks; /* layers that are marked so */
+    bool timely;           /* now_ns is */
+    uint64_t now_ns;       /* read once per batch */
 
     /* life cycle: the steps asked for, the first is under way */
     struct chain_op *op, **op_tail;
@@ -162,9 +166,8 @@ void engine_poke(struct chain *);
 uint64_t engine_now(struct chain *);
 void engine_run(struct loop_task *);
 void engine_fatal(struct chain *, int error, const char *why);
-__attribute__((noreturn)) void engine_broken(const struct chain *,
-                                             const char *what, const char *file,
-                                             int line);
+__attribute__((noreturn)) void engine_broken(const char *who, const char *what,
+                                             const char *file, int line);
 void list_init(struct node_list *);
 void list_push(struct node_list *, struct node *);
 struct node *list_pop(struct node_list *);

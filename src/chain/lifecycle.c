@@ -4,13 +4,13 @@
  * chain_op, done in the order of the calls, and made of phases that may have
  * to wait.
  *
- *   start    START COMMIT RESUME OPEN          fails: UNDO
+ *   start    START COMMIT RESUME OPEN          fails: UNDO SHUT EMPTY
  *   pause    DRAIN EMPTY PAUSE                 fails: RESUME OPEN
  *   resume   RESUME OPEN
  *   replace  DRAIN EMPTY PAUSE START COMMIT STOP_OLD RESUME OPEN
  *                                              fails: UNDO REVERT RESUME OPEN
  *   relimit  DRAIN EMPTY PAUSE LIMITS RESUME OPEN
- *   stop     DRAIN EMPTY PAUSE STOP SHUT
+ *   stop     DRAIN EMPTY PAUSE STOP SHUT EMPTY
  *
  * phases.c says what each phase does.
  */
@@ -32,15 +32,15 @@ static const uint8_t way[][9] = {
                      PH_STOP_OLD, PH_RESUME, PH_OPEN },
     [OP_RELIMIT] = { PH_DRAIN, PH_EMPTY, PH_PAUSE, PH_LIMITS, PH_RESUME,
                      PH_OPEN },
-    [OP_STOP] = { PH_DRAIN, PH_EMPTY, PH_PAUSE, PH_STOP, PH_SHUT },
+    [OP_STOP] = { PH_DRAIN, PH_EMPTY, PH_PAUSE, PH_STOP, PH_SHUT, PH_EMPTY },
 };
 static const uint8_t way_back[][5] = {
-    [OP_START] = { PH_UNDO },
+    [OP_START] = { PH_UNDO, PH_SHUT, PH_EMPTY },
     [OP_PAUSE] = { PH_RESUME, PH_OPEN },
     [OP_RESUME] = { PH_OPEN },
     [OP_REPLACE] = { PH_UNDO, PH_REVERT, PH_RESUME, PH_OPEN },
     [OP_RELIMIT] = { PH_RESUME, PH_OPEN },
-    [OP_STOP] = { PH_STOP, PH_SHUT },
+    [OP_STOP] = { PH_STOP, PH_SHUT, PH_EMPTY },
 };
 
 /* ---- operations ---------------------------------------------------------- */
@@ -108,7 +108,7 @@ begin_allowed(struct chain *c, const struct chain_op *op)
 static void
 op_begin(struct chain *c, struct chain_op *op)
 {
-    static const uint8_t shut[] = { PH_SHUT, PH_END };
+    static const uint8_t shut[] = { PH_SHUT, PH_EMPTY, PH_END };
 
     c->error = 0;
     c->cursor = 0;

@@ -26,20 +26,18 @@ step_call(struct blk_layer *l, enum layer_step step)
     l->step = step;
     l->ready = false;
     l->why[0] = '\0';
-    l->chain->calling = l;
     if (step == STEP_START && p->start)
         p->start(l, l->old);
     else if (fn)
         fn(l);
     else
         blk_ready(l, 0);
-    l->chain->calling = NULL;
 }
 
 void
 blk_ready(struct blk_layer *l, int error)
 {
-    INVARIANT(l->chain, l->step != STEP_NONE && !l->ready && error <= 0);
+    CONTRACT(l, l->step != STEP_NONE && !l->ready && error <= 0);
     l->ready = true;
     l->ready_error = error;
     engine_poke(l->chain);
@@ -59,6 +57,8 @@ step_over(struct blk_layer *l)
     int error = l->ready_error;
 
     l->step = STEP_NONE;
+    if (step == STEP_PAUSE && !error)
+        CONTRACT(l, !l->own.used);
     if (!error || step == STEP_RESUME || step == STEP_STOP)
         l->state = after[step];
     if (!error)
@@ -115,9 +115,7 @@ limits_of(struct chain *c, struct stack *s, unsigned i)
         lim = s->layer[i + 1]->offers;
     else
         limits_default(c, &lim);
-    c->calling = s->layer[i];
     error = limits_layer(s->layer[i], &lim, why, sizeof(why));
-    c->calling = NULL;
     if (error)
         op_fail(c, error, NULL, why);
     return error;
@@ -157,9 +155,7 @@ phase_drain(struct chain *c)
 
         if (l->state != LAYER_RUNS || !l->plugin->drain)
             continue;
-        c->calling = l;
         l->plugin->drain(l);
-        c->calling = NULL;
     }
     return WENT_ON;
 }
@@ -323,7 +319,6 @@ phase_undo(struct chain *c)
             return MUST_WAIT;
     }
     if (c->stack == s) {
-        c->state = CHAIN_FAILED;
         c->next = NULL;
         return WENT_ON;
     }

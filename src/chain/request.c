@@ -221,8 +221,8 @@ blk_down(struct blk_layer *l, struct blk_req *r)
     struct node *nd = (struct node *)r;
     int error;
 
-    INVARIANT(l->chain, nd->state == NODE_HELD && nd->at == l);
-    INVARIANT(l->chain, !nd->children);
+    CONTRACT(l, nd->state == NODE_HELD && nd->at == l);
+    CONTRACT(l, !nd->children);
     nd->result = 0;
     request_save(nd, l);
     if (r->op == BLK_FLUSH && !l->below.volatile_cache) {
@@ -252,7 +252,7 @@ request_release(struct blk_layer *l, struct node *nd)
     pool_put(&l->own, nd);
     if (!parent)
         return NULL;
-    INVARIANT(l->chain, parent->children > 0);
+    CONTRACT(l, parent->children > 0);
     if (!parent->result)
         parent->result = result;
     parent->children--;
@@ -264,8 +264,8 @@ blk_end(struct blk_layer *l, struct blk_req *r, int error)
 {
     struct node *nd = (struct node *)r;
 
-    INVARIANT(l->chain, nd->state == NODE_HELD && nd->at == l);
-    INVARIANT(l->chain, error <= 0);
+    CONTRACT(l, nd->state == NODE_HELD && nd->at == l);
+    CONTRACT(l, error <= 0);
     if (!nd->result)
         nd->result = error;
     if (nd->children) {
@@ -325,8 +325,8 @@ blk_split(struct blk_layer *l, struct blk_req *r, uint32_t at, uint32_t len)
     struct node *parent = (struct node *)r, *nd;
     struct blk_req *child;
 
-    INVARIANT(l->chain, parent->state == NODE_HELD && parent->at == l);
-    INVARIANT(l->chain, at <= r->len && len <= r->len - at);
+    CONTRACT(l, parent->state == NODE_HELD && parent->at == l);
+    CONTRACT(l, at <= r->len && len <= r->len - at);
     nd = request_own(l);
     if (!nd)
         return NULL;
@@ -350,7 +350,7 @@ blk_new(struct blk_layer *l, int op, uint64_t off, uint32_t len,
     struct node *nd = request_own(l);
     struct blk_req *r;
 
-    INVARIANT(l->chain, op >= 0 && op < BLK_OPS);
+    CONTRACT(l, op >= 0 && op < BLK_OPS);
     if (!nd)
         return NULL;
     r = &nd->req.req;

@@ -315,7 +315,7 @@ stack_install(struct chain *c, struct stack *s)
     for (unsigned i = 0; i < s->n; i++) {
         struct blk_layer *l = s->layer[i];
 
-        INVARIANT(c, !l->own.used && !l->waiting.head);
+        CONTRACT(l, !l->own.used && !l->waiting.head);
         l->slot_at = at;
         if (i > 0)
             slots = pool_place(&l->own, slots, slots_below(s, i), at);

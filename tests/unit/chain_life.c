@@ -268,6 +268,42 @@ stop_ends_what_waits(void)
     chain_free(c);
 }
 
+/* Its owner frees it as soon as it may: nothing is left behind. */
+static void
+freed_at_once(struct chain_op *op, int error)
+{
+    note("over%d", error);
+    chain_free(op->data);
+}
+
+static void
+freed_by_done(void)
+{
+    struct kit_req a, b;
+    struct chain_op op = { .done = freed_at_once };
+    struct chain *c;
+    char data[512];
+
+    reset();
+    op.data = c = kit_start("slow tail");
+    CHECK_EQ(kit_step_now(c, chain_pause), 0);
+    kit_submit_req(c, &a, BLK_READ, 0, 0, 512, data, 512);
+    noted();
+    chain_stop(c, &op);
+    kit_run();
+    CHECK_EQ(a.error, -ESHUTDOWN);
+    CHECK_STR(noted(), "stop0 over0");
+
+    op.data = c = kit_new("slow tail");
+    slow_error[STEP_START] = -EIO;
+    CHECK_EQ(chain_reserve(c, 1), 0);
+    kit_submit_req(c, &b, BLK_READ, 0, 0, 512, data, 512);
+    chain_start(c, &op);
+    kit_run();
+    CHECK_EQ(b.error, -ESHUTDOWN);
+    CHECK_STR(noted(), "start0 over-5");
+}
+
 static void
 replaced(void)
 {
@@ -474,6 +510,7 @@ main(int argc, char **argv)
     TEST(pause_waits);
     TEST(pause_fails);
     TEST(stop_ends_what_waits);
+    TEST(freed_by_done);
     TEST(replaced);
     TEST(replace_fails);
     TEST(replaced_while_held);
