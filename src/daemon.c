@@ -121,7 +121,26 @@ daemon_event(void *ctx, const char *what, const char *disk, const char *detail)
         control_event(d->view.control, what, disk, detail);
 }
 
-static const struct disks_events disks_events = { .event = daemon_event };
+static void
+daemon_table(void *ctx, const char *key, int fd)
+{
+    (void)ctx;
+    if (fd >= 0)
+        notify_keep(key, fd);
+    else
+        notify_forget(key);
+}
+
+static void
+daemon_kept(void *ctx, const char *key, int fd)
+{
+    struct daemon *d = ctx;
+
+    disks_inherit(d->disks, key, fd);
+}
+
+static const struct disks_events disks_events = { .event = daemon_event,
+                                                  .table = daemon_table };
 static const struct xenbus_events xenbus_events = { .event = daemon_event };
 
 static struct conf *
@@ -185,6 +204,8 @@ daemon_assemble(struct daemon *d, char *why, size_t n)
 
     rc = disks_new(&d->disks, d->control, d->data_loops, d->sweeps, d->loops,
                    &disks_events, d);
+    if (!rc)
+        notify_kept(daemon_kept, d);
     if (!rc && d->store)
         rc = xenbus_new(&d->xenbus, d->control, d->store, d->disks, d->conf,
                         &xenbus_events, d, why, n);

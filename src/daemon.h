@@ -67,6 +67,11 @@ void notify_ready(const struct daemon *);
 void notify_reloading(void);
 void notify_stopping(void);
 void notify_status(const struct daemon *);
+/* An in-flight table, kept by the manager while we are dead; fd is lent. */
+void notify_keep(const char *key, int fd);
+void notify_forget(const char *key);
+/* What the manager kept for us: fd is the receiver's. */
+void notify_kept(void (*cb)(void *ctx, const char *key, int fd), void *ctx);
 /* Pets the manager's watchdog while the control loop and every data loop
  * answer.  Does nothing when none is asked for. */
 int watchdog_start(struct daemon *);

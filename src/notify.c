@@ -52,6 +52,36 @@ notify_status(const struct daemon *d)
                d->xenbus ? "serving Xen" : "local front-ends only");
 }
 
+/* ---- what outlives us ---------------------------------------------------- */
+
+void
+notify_keep(const char *key, int fd)
+{
+    char text[160];
+
+    snprintf(text, sizeof text, "FDSTORE=1\nFDNAME=%s", key);
+    sd_pid_notify_with_fds(0, 0, text, &fd, 1);
+}
+
+void
+notify_forget(const char *key)
+{
+    sd_notifyf(0, "FDSTOREREMOVE=1\nFDNAME=%s", key);
+}
+
+void
+notify_kept(void (*cb)(void *ctx, const char *key, int fd), void *ctx)
+{
+    char **names = NULL;
+    int i, n = sd_listen_fds_with_names(0, &names);
+
+    for (i = 0; i < n; i++) {
+        cb(ctx, names[i], SD_LISTEN_FDS_START + i);
+        free(names[i]);
+    }
+    free(names);
+}
+
 /* ---- the watchdog -------------------------------------------------------- */
 
 static void

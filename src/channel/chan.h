@@ -106,6 +106,9 @@ unsigned chan_inflight(const struct chan *);
 /* Most requests that can be in flight: size pools with it. */
 unsigned chan_depth(const struct chan *);
 const struct chan_stats *chan_stats(const struct chan *);
+/* Whether fd is the table of the connection with this nonce: then it must be
+ * gone on from, or nothing; else it is of no further use. */
+bool chan_table_of(int fd, uint64_t nonce);
 /* The in-flight table's memfd, for the service manager's store; or -1. */
 int chan_table_fd(const struct chan *);
 

@@ -197,6 +197,16 @@ map_table(struct inflight *f, int fd)
     return NULL;
 }
 
+bool
+chan_table_of(int fd, uint64_t nonce)
+{
+    uint64_t found = 0;
+    off_t at = offsetof(struct inflight_table, nonce);
+
+    return pread(fd, &found, sizeof(found), at) == sizeof(found) &&
+           found == nonce;
+}
+
 int
 inflight_adopt(struct inflight *f, const struct chan_params *p, int fd,
                char *why, size_t why_size)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "disk/disk_private.h"
 
@@ -35,6 +36,7 @@ disk_job(struct disk *d, enum job_kind kind, void (*answer)(struct job *),
     j->answer = answer;
     j->fn = fn;
     j->ctx = ctx;
+    j->inherit = j->table_fd = -1;
     return j;
 }
 
@@ -49,6 +51,10 @@ job_free(struct job *j)
     free(j->layer);
     if (j->is_local)
         local_share_close(&j->share);
+    if (j->inherit >= 0)
+        close(j->inherit);
+    if (j->table_fd >= 0)
+        close(j->table_fd);
     if (j->json)
         json_object_put(j->json);
     free(j);
@@ -124,6 +130,7 @@ disk_new(struct disks *ds, struct conf *conf, const struct conf_disk *cd,
     snprintf(d->vdev, sizeof d->vdev, "%s", front->vdev ? front->vdev : "");
     d->front.vm = d->vm;
     d->front.vdev = d->vdev;
+    table_key(d->key, d->front.path);
     d->loop = disks_idlest(ds);
     place.control = ds->control;
     place.data = ds->data[d->loop];
@@ -190,6 +197,9 @@ disk_connect_answer(struct job *j)
     } else if (d->state != DISK_CLOSING) {
         d->state = DISK_CONNECTED;
         d->reason[0] = '\0';
+        if (j->inherit < 0) /* a new table: not beside one of that name */
+            table_forget(d->disks, d->key);
+        table_keep(d->disks, d->key, j->table_fd);
         disk_say(d, BLK_INFO, "connected", "");
     }
     job_tell(j);
@@ -204,6 +214,8 @@ disk_connect(struct disk *d, const struct chan_params *p,
         disk_job(d, JOB_CONNECT, disk_connect_answer, connected, d->ctx);
 
     j->params = *p;
+    if (d->key[0])
+        j->inherit = table_take(d->disks, d->key);
     if (share) {
         /* The share's descriptors go with the job: the caller has its own. */
         int rc = local_share_dup(&j->share, share);
@@ -224,6 +236,8 @@ disk_disconnect_answer(struct job *j)
 {
     struct disk *d = j->disk;
 
+    if (!j->late)
+        table_forget(d->disks, d->key);
     if (d->state == DISK_CONNECTED || d->state == DISK_FAILED) {
         d->state = DISK_WAITING;
         disk_say(d, BLK_INFO, "disconnected", "");
@@ -260,6 +274,8 @@ disk_close_answer(struct job *j)
     struct disk *d = j->disk;
     struct disks *ds = d->disks;
 
+    if (!j->late)
+        table_forget(d->disks, d->key);
     disk_say(d, BLK_INFO, "closed", "");
     disk_unlink(d);
     job_tell(j);

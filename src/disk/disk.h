@@ -70,6 +70,9 @@ void disk_close(struct disk *, disk_fn *closed);
 struct disks_events {
     void (*event)(void *ctx, const char *what, const char *disk,
                   const char *detail);
+    /* An in-flight table to keep beyond this process's death, under key; fd
+     * is only lent; -1: no longer.  May be NULL. */
+    void (*table)(void *ctx, const char *key, int fd);
 };
 
 int disks_new(struct disks **, struct loop *control, struct loop *const *data,
@@ -77,6 +80,9 @@ int disks_new(struct disks **, struct loop *control, struct loop *const *data,
               const struct disks_events *, void *ctx);
 /* All closed. */
 void disks_free(struct disks *);
+/* A table that an earlier process kept; takes over fd.  Before any disk is
+ * opened. */
+void disks_inherit(struct disks *, const char *key, int fd);
 /* Another tree: disks whose chain changed get it live (chain_replace), others
  * are not touched; done when all is as the new tree says, or the sentence of
  * the first that could not be changed (it keeps its old chain). */

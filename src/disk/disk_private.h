@@ -22,6 +22,10 @@ enum disk_state {
     DISK_CLOSING
 };
 
+enum { TABLE_KEY = 96 };
+
+struct table; /* tables.c */
+
 struct disk {
     struct disks *disks;
     struct disk *next; /* in disks */
@@ -39,6 +43,7 @@ struct disk {
     char reason[256];
     struct unit *unit;
     unsigned loop;
+    char key[TABLE_KEY]; /* of its in-flight table; "": none is kept */
     disk_fn *opened;
     struct job *held; /* OPEN, until an older disk of this name is gone */
 };
@@ -54,6 +59,7 @@ struct disks {
     struct disk *first;
     unsigned count;
     struct reload *reload;
+    struct table *tables;  /* of an earlier process, not taken yet */
     void (*quiet)(void *); /* of disks_quiet() */
     void *quiet_ctx;
 };
@@ -65,6 +71,16 @@ void job_free(struct job *);
  * may be quiet now. */
 void disks_name_free(struct disks *, const char *name);
 void disks_gone(struct disks *);
+
+/* ---- tables.c ------------------------------------------------------------ */
+
+void table_key(char key[TABLE_KEY], const char *back);
+/* The caller's descriptor, or -1. */
+int table_take(struct disks *, const char *key);
+/* fd stays the caller's. */
+void table_keep(struct disks *, const char *key, int fd);
+void table_forget(struct disks *, const char *key);
+void tables_free(struct disks *);
 void disks_event(struct disks *, const char *what, const char *disk,
                  const char *detail);
 

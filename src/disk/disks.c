@@ -48,6 +48,7 @@ disks_free(struct disks *ds)
 {
     if (!ds)
         return;
+    tables_free(ds);
     free(ds->load);
     free(ds);
 }

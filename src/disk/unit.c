@@ -5,9 +5,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "disk/unit_private.h"
 
@@ -204,7 +206,11 @@ unit_channel_open(struct unit *u, struct job *j)
         return -ENODEV;
     }
     unit_params(u, &j->params);
-    rc = chan_open(&u->chan, s, &j->params, &head_ops, u, -1, j->why,
+    if (j->inherit >= 0 && !chan_table_of(j->inherit, j->params.nonce)) {
+        close(j->inherit); /* of an earlier connection: it is over */
+        j->inherit = -1;
+    }
+    rc = chan_open(&u->chan, s, &j->params, &head_ops, u, j->inherit, j->why,
                    sizeof j->why);
     if (rc) {
         u->chan = NULL;
@@ -214,6 +220,8 @@ unit_channel_open(struct unit *u, struct job *j)
     if (rc) {
         chan_close(u->chan);
         u->chan = NULL;
+    } else if (chan_table_fd(u->chan) >= 0) {
+        j->table_fd = fcntl(chan_table_fd(u->chan), F_DUPFD_CLOEXEC, 3);
     }
     return rc;
 }
@@ -350,8 +358,10 @@ unit_drain_late(struct blk_timer *t)
              "%s: %u requests did not end in %u s; their answers are lost with "
              "the ring",
              u->name, u->in_chain, (unsigned)(UNIT_DRAIN_NS / 1000000000));
-    if (u->draining)
+    if (u->draining) {
+        u->now->late = true;
         unit_disconnected(u);
+    }
 }
 
 static void

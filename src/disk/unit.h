@@ -50,6 +50,7 @@ struct job {
     struct chan_params params; /* CONNECT */
     struct local_share share;  /* CONNECT, when local */
     bool is_local;
+    int inherit; /* CONNECT: a table of an earlier process, or -1 */
     const struct conf_disk *conf; /* OPEN, REPLACE */
     char *layer;                  /* COMMAND */
     char **argv;
@@ -57,6 +58,8 @@ struct job {
     /* the answer */
     int status;
     char why[256];
+    int table_fd;             /* CONNECT: a descriptor of its table, or -1 */
+    bool late;                /* DISCONNECT: not everything had ended */
     struct blk_limits limits; /* OPEN, REPLACE */
     struct json_object *json; /* SHOW, COMMAND */
     /* on the control loop */

@@ -234,6 +234,16 @@ the_same_request_twice(void)
     inflight_free(&f);
 }
 
+static void
+whose_table_it_is(void)
+{
+    make(1, 0);
+    CHECK(chan_table_of(f.fd, params.nonce));
+    CHECK(!chan_table_of(f.fd, params.nonce + 1));
+    CHECK(!chan_table_of(999, params.nonce));
+    inflight_free(&f);
+}
+
 /* Something else under the descriptor: no fault, no trust. */
 static void
 not_a_table(void)
@@ -298,6 +308,7 @@ main(int argc, char **argv)
     TEST(a_guest_that_disagrees);
     TEST(damaged_tables);
     TEST(the_same_request_twice);
+    TEST(whose_table_it_is);
     TEST(not_a_table);
     TEST(any_bit);
     return test_end();

@@ -65,6 +65,7 @@ fakes_reset(void)
 {
     memset(&fake, 0, sizeof fake);
     memset(req_used, 0, sizeof req_used);
+    fake.inherit = fake.table_fd = -1;
     fake.control.ops = &fake_loop_ops;
     fake.data.ops = &fake_loop_ops;
     mail = NULL;
@@ -289,7 +290,7 @@ chan_open(struct chan **c, struct sweep *s, const struct chan_params *p,
           size_t n)
 {
     (void)s;
-    (void)inherit;
+    fake.inherit = inherit;
     if (fake.chan_error) {
         snprintf(why, n, "ring 0: expected a page, found none");
         return fake.chan_error;
@@ -339,6 +340,19 @@ chan_complete(struct chan_io *io, int error)
     (void)io;
     fake.completed++;
     fake.last_error = error;
+}
+
+bool
+chan_table_of(int fd, uint64_t nonce)
+{
+    return fd >= 0 && nonce == fake.table_nonce;
+}
+
+int
+chan_table_fd(const struct chan *c)
+{
+    (void)c;
+    return fake.table_fd;
 }
 
 unsigned

@@ -36,6 +36,8 @@ struct fakes {
     int last_error;
     uint64_t resized;
     unsigned reserved;
+    int inherit, table_fd; /* what chan_open() got; what chan_table_fd() says */
+    uint64_t table_nonce;  /* of any table */
 };
 extern struct fakes fake;
 

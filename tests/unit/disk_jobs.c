@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "tests/test.h"
 #include "tests/unit/disk_fakes.h"
@@ -514,6 +515,101 @@ pause_and_close(void)
     CHECK_EQ(fake.resumed, 1);
 }
 
+/* ---- in-flight tables -----------------------------------------------------
+ */
+
+static void
+table_event(void *ctx, const char *key, int fd)
+{
+    (void)ctx;
+    CHECK_STR(key, "vbd.3.51712");
+    tell(fd >= 0 ? 'K' : 'F', 0, NULL);
+}
+
+static const struct disks_events table_events = { .table = table_event };
+static const struct disk_front vbd_front = {
+    .kind = "xen",
+    .vm = "guest",
+    .vdev = "xvda",
+    .domid = 3,
+    .path = "/local/domain/0/backend/vbd/3/51712"
+};
+
+/* Connects a disk of a vbd, when a table of nonce 5 was left by a process
+ * before us (left), and the vbd's connection has this nonce. */
+static struct disk *
+connect_vbd(bool left, uint64_t nonce)
+{
+    struct chan_params p = { .domid = 3, .queues = 1, .nonce = nonce };
+    struct disk *d = NULL;
+    char why[128];
+
+    setup();
+    disks_free(disks);
+    REQUIRE(!disks_new(&disks, &fake.control, loops, sweeps, 1, &table_events,
+                       NULL));
+    fake.table_fd = 0;
+    fake.table_nonce = 5;
+    if (left)
+        disks_inherit(disks, "vbd.3.51712", dup(0));
+    REQUIRE(!disk_open(&d, disks, &conf, &cd, false, &vbd_front, &owner, NULL,
+                       opened, why, sizeof why));
+    disk_connect(d, &p, NULL, connected);
+    fake_run();
+    return d;
+}
+
+static void
+table_is_kept_while_connected(void)
+{
+    struct disk *d = connect_vbd(false, 5);
+
+    CHECK_EQ(fake.inherit, -1);
+    CHECK_STR(trail, "oFKc"); /* kept before the guest may send anything */
+    disk_disconnect(d, disconnected);
+    fake_run();
+    fake_idle();
+    fake_run();
+    CHECK_STR(trail, "oFKcFd");
+    teardown(d);
+}
+
+static void
+table_is_gone_on_from(void)
+{
+    struct disk *d = connect_vbd(true, 5);
+
+    CHECK(fake.inherit >= 0);
+    CHECK_STR(trail, "oKc");
+    teardown(d);
+}
+
+static void
+table_of_another_connection_is_not(void)
+{
+    struct disk *d = connect_vbd(true, 6);
+
+    CHECK_EQ(fake.inherit, -1);
+    CHECK_STR(trail, "oFKc");
+    teardown(d);
+}
+
+static void
+table_stays_when_not_all_had_ended(void)
+{
+    struct chan_io io;
+    struct disk *d = connect_vbd(false, 5);
+
+    fake_request(&io, BLK_WRITE, 0, 512);
+    disk_disconnect(d, disconnected);
+    fake_run();
+    REQUIRE(fake_timer());
+    fake_run();
+    CHECK_STR(trail, "oFKcd");
+    fake_end(0);
+    teardown(d);
+}
+
 static int reload_status = 99;
 static void
 reloaded(void *ctx, int status, const char *why)
@@ -644,6 +740,10 @@ main(int argc, char **argv)
     TEST(broken_ring_is_told);
     TEST(resize_is_told);
     TEST(pause_and_close);
+    TEST(table_is_kept_while_connected);
+    TEST(table_is_gone_on_from);
+    TEST(table_of_another_connection_is_not);
+    TEST(table_stays_when_not_all_had_ended);
     TEST(reload_touches_what_changed);
     TEST(reload_that_fails_keeps_the_old);
     TEST(shows_while_a_step_hangs);

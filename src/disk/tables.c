@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * tables.c: in-flight tables that outlive the process.
+ *
+ * A table goes to the service manager when its front-end is connected, and
+ * comes back to the next process, under a key: the vbd's.  It is forgotten
+ * when the front-end has left.  Whether a table is that of the connection which
+ * is there now is not decided here: chan_open() compares the connection's
+ * number, ring and ports.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "disk/disk_private.h"
+
+struct table {
+    struct table *next;
+    char key[TABLE_KEY];
+    int fd;
+};
+
+/* ".../backend/vbd/3/51712" -> "vbd.3.51712"; "" for what has no vbd. */
+void
+table_key(char key[TABLE_KEY], const char *back)
+{
+    const char *at = strstr(back, "/backend/");
+    char *p;
+
+    key[0] = '\0';
+    if (!at)
+        return;
+    snprintf(key, TABLE_KEY, "%s", at + strlen("/backend/"));
+    for (p = key; *p; p++) {
+        if (*p == '/')
+            *p = '.';
+    }
+}
+
+void
+disks_inherit(struct disks *ds, const char *key, int fd)
+{
+    struct table *t = calloc(1, sizeof *t);
+
+    if (!t) {
+        close(fd);
+        return;
+    }
+    snprintf(t->key, sizeof t->key, "%s", key);
+    t->fd = fd;
+    t->next = ds->tables;
+    ds->tables = t;
+}
+
+int
+table_take(struct disks *ds, const char *key)
+{
+    struct table **p, *t;
+    int fd = -1;
+
+    for (p = &ds->tables; *p; p = &(*p)->next) {
+        t = *p;
+        if (strcmp(t->key, key))
+            continue;
+        fd = t->fd;
+        *p = t->next;
+        free(t);
+        break;
+    }
+    return fd;
+}
+
+void
+table_keep(struct disks *ds, const char *key, int fd)
+{
+    if (key[0] && fd >= 0 && ds->events && ds->events->table)
+        ds->events->table(ds->ctx, key, fd);
+}
+
+void
+table_forget(struct disks *ds, const char *key)
+{
+    if (key[0] && ds->events && ds->events->table)
+        ds->events->table(ds->ctx, key, -1);
+}
+
+void
+tables_free(struct disks *ds)
+{
+    struct table *t;
+
+    while ((t = ds->tables)) {
+        ds->tables = t->next;
+        close(t->fd);
+        free(t);
+    }
+}
