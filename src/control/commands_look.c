@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "control/commands_private.h"
 
@@ -69,6 +70,30 @@ free_brief(const struct conf_disk *cd)
     return o;
 }
 
+/* A guest's vbd has claimed this disk, which is not open: why not. */
+static void
+claim_describe(struct json_object *o, const struct daemon_view *v,
+               const char *disk)
+{
+    struct json_object *vbds, *why, *claimed;
+    size_t i;
+
+    if (!v->xenbus)
+        return;
+    vbds = xenbus_list(v->xenbus);
+    for (i = 0; i < json_object_array_length(vbds); i++) {
+        struct json_object *vbd = json_object_array_get_idx(vbds, i);
+
+        if (json_object_object_get_ex(vbd, "disk", &claimed) &&
+            !strcmp(json_object_get_string(claimed), disk) &&
+            json_object_object_get_ex(vbd, "why", &why)) {
+            put_str(o, "state", "failed");
+            put_str(o, "reason", json_object_get_string(why));
+        }
+    }
+    json_object_put(vbds);
+}
+
 /* ---- list ---------------------------------------------------------------- */
 
 static void
@@ -91,8 +116,13 @@ list_command(void *ctx, struct control_call *call, int argc,
     (void)argv;
     disks_each(v->disks, list_open, all);
     for (i = 0; i < conf->disks; i++) {
-        if (!disks_find(v->disks, conf->disk[i].name))
-            json_object_array_add(all, free_brief(&conf->disk[i]));
+        struct json_object *b;
+
+        if (disks_find(v->disks, conf->disk[i].name))
+            continue;
+        b = free_brief(&conf->disk[i]);
+        claim_describe(b, v, conf->disk[i].name);
+        json_object_array_add(all, b);
     }
     json_object_object_add(o, "disks", all);
     if (v->xenbus)
@@ -137,6 +167,7 @@ show_command(void *ctx, struct control_call *call, int argc,
         cd = disk_configured(v, call, argv[0]);
         if (cd) {
             o = free_brief(cd);
+            claim_describe(o, v, cd->name);
             conf_describe(o, cd);
             control_answer(call, o);
         }

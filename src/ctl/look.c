@@ -80,19 +80,20 @@ list_row(struct table *t, struct json_object *d, struct json_object *stats)
 static void
 vbds_print(struct json_object *vbds)
 {
-    struct table t = { .head = "BACK-END|STATE|CLAIMED BY|PARAMS" };
+    struct table t = { .head = "BACK-END|STATE|CLAIMED BY|WHY NOT SERVED" };
     size_t i;
 
     for (i = 0; i < count(vbds); i++) {
         struct json_object *v = at(vbds, i);
 
-        if (*get_str(v, "disk"))
-            continue;
+        if (!*get_str(v, "why"))
+            continue; /* it is in the table of disks */
         table_row(&t);
         table_cell(&t, "%s", get_str(v, "path"));
         table_cell(&t, "%s", get_str(v, "state"));
-        table_cell(&t, "nobody");
-        table_cell(&t, "%s", get_str(v, "params"));
+        table_cell(&t, "%s",
+                   *get_str(v, "disk") ? get_str(v, "disk") : "nobody");
+        table_cell(&t, "%s", get_str(v, "why"));
     }
     if (t.rows) {
         printf("\n");
