@@ -93,14 +93,17 @@ __attribute__((format(printf, 2, 3))) static void
 unclaim(struct vbd *v, const char *fmt, ...)
 {
     bool was = v->claimed;
+    char why[VBD_WHY];
     va_list ap;
 
     v->claimed = false;
     va_start(ap, fmt);
-    vsnprintf(v->why, sizeof v->why, fmt, ap);
+    vsnprintf(why, sizeof why, fmt, ap);
     va_end(ap);
-    if (was)
-        vbd_log(v, BLK_WARN, "let go: %s", v->why);
+    if (!was && !strcmp(why, v->why))
+        return; /* said when it was new */
+    snprintf(v->why, sizeof v->why, "%s", why);
+    vbd_log(v, BLK_WARN, "%s: %s", was ? "let go" : "not ours", why);
 }
 
 /* XenStore's own rule for a path; what breaks it could never be read. */
