@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <json-c/json.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,26 +43,38 @@ step(struct json_object *o, const char *word)
         return NULL;
     if (isdigit((unsigned char)word[0]))
         return json_object_array_get_idx(o, strtoul(word, NULL, 10));
-    if (!strcmp(word, "#"))
-        return json_object_new_uint64(json_object_array_length(o));
     return named(o, word);
+}
+
+/* Prints what is at path; false: there is none. */
+static bool
+print(struct json_object *o, char *path)
+{
+    char *word;
+
+    for (word = strtok(path, "."); word && o; word = strtok(NULL, ".")) {
+        if (!strcmp(word, "#") && json_object_is_type(o, json_type_array)) {
+            printf("%zu\n", json_object_array_length(o));
+            return true;
+        }
+        o = step(o, word);
+    }
+    if (o)
+        puts(json_object_get_string(o));
+    return o;
 }
 
 int
 main(int argc, char **argv)
 {
-    struct json_tokener *tok = json_tokener_new();
     static char text[16 << 20];
     size_t len = fread(text, 1, sizeof(text) - 1, stdin);
-    struct json_object *o = json_tokener_parse_ex(tok, text, (int)len + 1);
-    char *word;
+    struct json_object *o = json_tokener_parse(text);
+    int status;
 
-    if (argc != 2 || json_tokener_get_error(tok) != json_tokener_success)
+    if (argc != 2 || !len || !o)
         return 2;
-    for (word = strtok(argv[1], "."); word && o; word = strtok(NULL, "."))
-        o = step(o, word);
-    if (!o)
-        return 1;
-    puts(json_object_get_string(o));
-    return 0;
+    status = print(o, argv[1]) ? 0 : 1;
+    json_object_put(o);
+    return status;
 }
