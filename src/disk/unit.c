@@ -37,6 +37,7 @@ static void
 unit_job_over(struct unit *u, int status, const char *why)
 {
     struct job *j = u->now;
+    bool gone = u->state == UNIT_GONE;
 
     assert(j);
     j->status = status;
@@ -44,8 +45,9 @@ unit_job_over(struct unit *u, int status, const char *why)
         snprintf(j->why, sizeof j->why, "%s", why ? why : strerror(-status));
     u->now = NULL;
     unit_answer(u, j);
-    /* After the answer to CLOSE the unit may be gone at any time. */
-    if (u->state != UNIT_GONE)
+    /* With the answer to CLOSE the control loop frees the unit, which may have
+     * happened by now. */
+    if (!gone)
         unit_next(u);
 }
 
