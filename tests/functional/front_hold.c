@@ -98,6 +98,7 @@ main(int argc, char **argv)
         disk[i] = blktap_open(argv[2 + work + i], &o, &why);
         if (!disk[i]) {
             printf("%s\n", why);
+            free(why);
             return 1;
         }
         rc = work ? write_and_read(disk[i], i) : 0;

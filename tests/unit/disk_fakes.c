@@ -32,7 +32,10 @@ static struct blk_timer *timer;
 static void
 fake_post(struct loop *l, struct loop_mail *m)
 {
-    (void)l;
+    if (l == &fake.control && fake.control_is_faster) {
+        m->run(m);
+        return;
+    }
     m->next = NULL;
     *mail_tail = m;
     mail_tail = &m->next;
@@ -324,6 +327,7 @@ void
 chan_close(struct chan *c)
 {
     (void)c;
+    fake.idle = NULL; /* as the real one: not called any more */
     fake.chan_closes++;
 }
 
