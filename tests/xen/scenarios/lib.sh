@@ -182,6 +182,14 @@ job() { # NAME: standard input becomes a job; sets $job
 
 console() { cat "$consoles/guest-$1.log" 2>/dev/null | tr -d '\r'; }
 said() { grep -qE -- "$2" "$consoles/guest-$1.log" 2>/dev/null; } # NAME PATTERN
+# A job that goes on while `[ ! -e /sys/block/xvdc ]`: tell it to stop.
+guest_stop() {
+    local spec path
+    medium stop 1M
+    disk stop xvdc "$path"
+    backend_sync
+    check "attach the stop sign" xl block-attach "$1" "$spec"
+}
 alive() { xl domid "$1" > /dev/null 2>&1; }
 ended() { said "$1" '^LAB-JOB-END' || ! alive "$1"; }
 
