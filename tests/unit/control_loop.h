@@ -41,7 +41,7 @@ test_loop_watch(struct loop *loop, struct blk_watch *w)
             return;
         }
     }
-    REQUIRE(!"too many watches");
+    test_fail(__FILE__, __LINE__, "too many watches");
 }
 
 static void
@@ -56,7 +56,7 @@ test_loop_unwatch(struct loop *loop, struct blk_watch *w)
             return;
         }
     }
-    CHECK(!"stopped a watch that was not started");
+    test_fail(__FILE__, __LINE__, "a watch was stopped that had not begun");
 }
 
 static void
