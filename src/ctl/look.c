@@ -76,23 +76,24 @@ list_row(struct table *t, struct json_object *d, struct json_object *stats)
     table_cell(t, "%s", get_str(d, "reason"));
 }
 
-/* What other back-ends, or nobody, serves. */
+/* Back-ends that no disk claims, and those that a disk claims in vain. */
 static void
 vbds_print(struct json_object *vbds)
 {
-    struct table t = { .head = "BACK-END|STATE|CLAIMED BY|WHY NOT SERVED" };
+    struct table t = { .head = "BACK-END|GUEST|STATE|DISK|PARAMS|WHY" };
     size_t i;
 
     for (i = 0; i < count(vbds); i++) {
         struct json_object *v = at(vbds, i);
 
-        if (!*get_str(v, "why"))
-            continue; /* it is in the table of disks */
+        if (get_bool(v, "claimed") && !*get_str(v, "why"))
+            continue;
         table_row(&t);
         table_cell(&t, "%s", get_str(v, "path"));
+        table_cell(&t, "%s, %s", get_str(v, "vm"), get_str(v, "vdev"));
         table_cell(&t, "%s", get_str(v, "state"));
-        table_cell(&t, "%s",
-                   *get_str(v, "disk") ? get_str(v, "disk") : "nobody");
+        table_cell(&t, "%s", get_str(v, "disk"));
+        table_cell(&t, "%s", get_str(v, "params"));
         table_cell(&t, "%s", get_str(v, "why"));
     }
     if (t.rows) {
@@ -381,7 +382,7 @@ plugin_option(struct table *t, struct json_object *o)
 static void
 plugin_print(struct json_object *p)
 {
-    struct table t = { .head = "OPTION|TYPE|DEFAULT|", .indent = 2 };
+    struct table t = { .head = "OPTION|TYPE|DEFAULT|HELP", .indent = 2 };
     struct json_object *options = get(p, "options");
     size_t i;
 
@@ -401,7 +402,7 @@ plugin_print(struct json_object *p)
 int
 plugins_run(const struct ctl *ctl, int argc, char **argv)
 {
-    struct table t = { .head = "PLUGIN|KIND|" };
+    struct table t = { .head = "PLUGIN|KIND|HELP" };
     struct json_object *all;
     bool found = false;
     int status;

@@ -15,3 +15,8 @@ tests_functional_front_hold_LDADD = libblktap.la
 check_PROGRAMS += tests/unit/ctl_text
 TESTS += tests/unit/ctl_text
 tests_unit_ctl_text_LDADD = libctl.a $(JSON_LIBS) -lm
+
+# It includes look.c: the archive's own is then not taken.
+check_PROGRAMS += tests/unit/ctl_show
+TESTS += tests/unit/ctl_show
+tests_unit_ctl_show_LDADD = libctl.a libwire.la $(JSON_LIBS)
