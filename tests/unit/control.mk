@@ -20,3 +20,8 @@ tests/fuzz/control.log: tests/fuzz/control.fuzz
 CLEANFILES += tests/fuzz/control.fuzz
 endif
 EXTRA_DIST += tests/fuzz/control.c tests/fuzz/corpus/control
+
+check_PROGRAMS += tests/unit/control_local
+TESTS += tests/unit/control_local
+tests_unit_control_local_LDADD = libcontrol.a libchain.a libhost.a \
+	$(JSON_LIBS) $(HOST_LIBS) -ldl
