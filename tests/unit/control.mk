@@ -25,3 +25,8 @@ check_PROGRAMS += tests/unit/control_local
 TESTS += tests/unit/control_local
 tests_unit_control_local_LDADD = libcontrol.a libchain.a libhost.a \
 	$(JSON_LIBS) $(HOST_LIBS) -ldl
+
+check_PROGRAMS += tests/unit/control_commands
+TESTS += tests/unit/control_commands
+tests_unit_control_commands_LDADD = libcontrol.a libhost.a $(JSON_LIBS) \
+	$(HOST_LIBS)
