@@ -20,3 +20,7 @@ tests_unit_ctl_text_LDADD = libctl.a $(JSON_LIBS) -lm
 check_PROGRAMS += tests/unit/ctl_show
 TESTS += tests/unit/ctl_show
 tests_unit_ctl_show_LDADD = libctl.a libwire.la $(JSON_LIBS)
+
+check_PROGRAMS += tests/unit/ctl_copy_end
+TESTS += tests/unit/ctl_copy_end
+tests_unit_ctl_copy_end_LDADD = libctl.a libblktap.la libwire.la $(JSON_LIBS)
