@@ -145,7 +145,11 @@ posix_file_info(int fd, uint32_t flags, struct blk_file_info *info)
     ask_dioalign(fd, &offset, &mem);
     if (power_of_two(offset) && power_of_two(mem)) {
         info->block = offset < 512 ? 512 : offset;
-        info->mem_align = mem;
+        /* What is said of memory holds for one range of it.  A registered
+         * buffer is a list of pages to the kernel, and Linux 6.1 wants each
+         * piece to be whole blocks (iov_iter_aligned_bvec): one that begins
+         * at byte 512 of a page is refused on a medium of 4096. */
+        info->mem_align = mem > info->block ? mem : info->block;
     }
     if (info->physical < info->block)
         info->physical = info->block;

@@ -281,6 +281,8 @@ direct_where_possible(void)
     CHECK(!o.info.device);
     CHECK(o.info.discard_align >= 512);
     CHECK(o.info.direct || o.info.mem_align == 1);
+    /* A registered buffer must be whole blocks, piece by piece. */
+    CHECK(!o.info.direct || o.info.mem_align >= o.info.block);
     fill(a, 64 * KIB, 4);
     CHECK_EQ(transfer(o.file, BLK_IO_WRITE, a, 64 * KIB, 0, false), 64 * KIB);
     CHECK_EQ(range(o.file, BLK_IO_ZERO, 4 * KIB, 8 * KIB), 0);
