@@ -337,6 +337,8 @@ disk_news(struct unit_news *n)
 
 /* ---- what a person asks -------------------------------------------------- */
 
+static void disk_send(struct disk *, struct job *);
+
 static void
 disk_pause_answer(struct job *j)
 {
@@ -353,13 +355,44 @@ disk_pause_answer(struct job *j)
 void
 disk_pause(struct disk *d, disk_fn *done, void *ctx)
 {
-    unit_send(d->unit, disk_job(d, JOB_PAUSE, disk_pause_answer, done, ctx));
+    disk_send(d, disk_job(d, JOB_PAUSE, disk_pause_answer, done, ctx));
 }
 
 void
 disk_resume(struct disk *d, disk_fn *done, void *ctx)
 {
-    unit_send(d->unit, disk_job(d, JOB_RESUME, disk_pause_answer, done, ctx));
+    disk_send(d, disk_job(d, JOB_RESUME, disk_pause_answer, done, ctx));
+}
+
+/* Nothing is sent to a disk that closes: its data half may be gone before the
+ * job arrives.  The answer comes from the loop all the same, and does not touch
+ * the disk, which may be gone by then too. */
+static void
+disk_answer_closing(struct loop_mail *m)
+{
+    struct job *j = (struct job *)((char *)m - offsetof(struct job, mail));
+
+    if (j->json_fn)
+        j->json_fn(j->ctx, json_object_get(j->json));
+    else if (j->out_fn)
+        j->out_fn(j->ctx, -ESHUTDOWN, json_object_get(j->json));
+    else
+        j->fn(j->ctx, NULL, -ESHUTDOWN, "the disk is being closed");
+    job_free(j);
+}
+
+static void
+disk_send(struct disk *d, struct job *j)
+{
+    struct loop *control = d->disks->control;
+
+    if (d->state != DISK_CLOSING) {
+        unit_send(d->unit, j);
+        return;
+    }
+    j->json = disk_brief(d);
+    j->mail.run = disk_answer_closing;
+    control->ops->post(control, &j->mail);
 }
 
 static void
@@ -381,7 +414,7 @@ disk_show(struct disk *d, void (*done)(void *, struct json_object *), void *ctx)
     struct job *j = disk_job(d, JOB_SHOW, disk_show_answer, NULL, ctx);
 
     j->json_fn = done;
-    unit_send(d->unit, j);
+    disk_send(d, j);
 }
 
 static void
@@ -408,7 +441,7 @@ disk_command(struct disk *d, const char *layer, int argc,
     for (i = 0; i < argc; i++)
         j->argv[i] = strdup(argv[i]);
     j->argc = argc;
-    unit_send(d->unit, j);
+    disk_send(d, j);
 }
 
 static void

@@ -707,6 +707,32 @@ shows_while_a_step_hangs(void)
     teardown(d);
 }
 
+/* Its data half may be gone when a look would arrive there. */
+static void
+looks_at_a_closing_disk_are_answered(void)
+{
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    disk_close(d, closed);
+    shown = NULL;
+    disk_show(d, show, NULL);
+    disk_pause(d, stepped, NULL);
+    CHECK(!shown); /* from the loop, not from inside */
+    fake_run();
+    REQUIRE(shown);
+    CHECK(strstr(json_object_to_json_string(shown), "\"closing\""));
+    json_object_put(shown);
+    CHECK_STR(trail, "ocp!");
+    CHECK_STR(sentence, "the disk is being closed");
+    fake_idle();
+    fake_run();
+    CHECK_STR(trail, "ocp!x");
+    CHECK_EQ(disks_count(disks), 0);
+    disks_free(disks);
+}
+
 static void
 command_out(void *ctx, int status, struct json_object *o)
 {
@@ -762,6 +788,7 @@ main(int argc, char **argv)
     TEST(reload_touches_what_changed);
     TEST(reload_that_fails_keeps_the_old);
     TEST(shows_while_a_step_hangs);
+    TEST(looks_at_a_closing_disk_are_answered);
     TEST(commands_reach_the_layer);
     return test_end();
 }
