@@ -99,7 +99,9 @@ call_step_done(void *ctx, struct disk *d, int status, const char *why)
 {
     struct control_call *call = ctx;
 
-    if (status)
+    if (!d) /* it was closing, and may be gone */
+        control_fail(call, "%s", why);
+    else if (status)
         control_fail(call, "disk %s: %s", disk_conf(d)->name,
                      why ? why : strerror(-status));
     else

@@ -22,6 +22,7 @@ struct disks; /* all disks, and the data loops they live on */
 struct disk;
 
 /* status: 0 or -errno; why: one sentence when not 0. */
+/* The disk is NULL when it was closing already (-ESHUTDOWN). */
 typedef void disk_fn(void *ctx, struct disk *, int status, const char *why);
 
 /* What the owner (a vbd, a local connection) is told unasked. */
