@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 noinst_HEADERS += tests/test.h
+include tests/sim/history.mk
