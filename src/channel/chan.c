@@ -33,6 +33,11 @@ tell(struct loop_task *t)
         (struct chan *)(void *)((char *)t - offsetof(struct chan, task));
     void (*idle)(void *arg) = c->idle;
 
+    if (c->shut_news) {
+        c->shut_news = false;
+        if (c->ops->throttled)
+            c->ops->throttled(c->ctx);
+    }
     if (c->broken && !c->told) {
         c->told = true;
         if (idle)
@@ -58,7 +63,7 @@ void
 chan_ended(struct chan *c)
 {
     for (unsigned i = 0; i < c->params.queues; i++) {
-        if (c->queue[i].state == Q_BLOCKED)
+        if (c->queue[i].state == Q_BLOCKED && !c->shut)
             sweep_later(&c->queue[i]);
     }
     if (c->idle && is_idle(c))
@@ -253,6 +258,8 @@ chan_new(struct sweep *s, const struct chan_params *p,
     c->task.run = tell;
     c->throttle.fire = req_throttled;
     c->throttle.data = c;
+    c->reopen.fire = throttle_reopen;
+    c->reopen.data = c;
     c->table.fd = -1;
     c->buffers.fd = -1;
     req_list_init(&c->waiting);
@@ -352,6 +359,8 @@ chan_close(struct chan *c)
     loop_undefer(c->loop, &c->task, STAGE_CHAIN);
     if (c->throttling)
         c->loop->ops->timer_stop(c->loop, &c->throttle);
+    if (c->shut)
+        c->loop->ops->timer_stop(c->loop, &c->reopen);
     disconnect(c);
     if (!c->given)
         chan_free(c);

@@ -56,6 +56,10 @@ struct chan_ops {
     /* The front-end broke the ring: it is stopped, and nothing more will be
      * consumed.  The sentence says what was expected and what was found. */
     void (*broken)(void *ctx, const char *why);
+    /* It began to send more rubbish than it may (see throttle.c), after ten
+     * seconds at least in which it did not.  May be NULL; must not close the
+     * channel. */
+    void (*throttled)(void *ctx);
 };
 
 struct chan_params {
@@ -81,6 +85,7 @@ struct chan_stats {
     uint64_t requests[BLK_OPS], bytes[BLK_OPS], errors[BLK_OPS];
     uint64_t indirect, segments, sweeps, copies, copy_calls, copy_errors;
     uint64_t notifies, events, spurious, malformed, stalls;
+    uint64_t throttled; /* pauses that rubbish has cost it */
 };
 
 int sweep_new(struct sweep **, struct tap *);

@@ -23,8 +23,8 @@
  *        next round     │ ├─ blocked ─► BLOCKED ◄─┐
  *                     LATER ◄─ more ───────┴─ something ended ─┘
  *
- * A front-end that keeps sending events without requests is DELAYED: its port
- * stays masked for a moment (XSA-332).
+ * A channel that sends rubbish is shut for a moment: all its queues are BLOCKED
+ * with their ports masked, see throttle.c (XSA-332).
  */
 #ifndef CHANNEL_INTERNAL_H
 #define CHANNEL_INTERNAL_H
@@ -66,7 +66,7 @@ struct req_list {
     struct req *head, **tail;
 };
 
-enum queue_state { Q_IDLE, Q_TURN, Q_CHECK, Q_LATER, Q_BLOCKED, Q_DELAYED };
+enum queue_state { Q_IDLE, Q_TURN, Q_CHECK, Q_LATER, Q_BLOCKED };
 
 struct queue {
     struct chan *chan;
@@ -77,9 +77,9 @@ struct queue {
     struct ring ring;
     void *pages;
     int port;
-    bool masked;  /* the port fired and has to be unmasked */
-    bool fresh;   /* it fired, and nothing was looked at yet */
-    uint8_t rude; /* events in a row without a request */
+    bool masked; /* the port fired and has to be unmasked */
+    bool fresh;  /* it fired, and nothing was looked at yet */
+    bool rude;   /* the last event came without a request */
     bool dirty;
     struct req *barrier;      /* consumed; nothing more until it is answered */
     bool held;                /* the barrier waits for what was before it */
@@ -109,7 +109,10 @@ struct chan {
     struct req_list waiting, throttled;
     struct blk_timer throttle;
     bool throttling;
-    struct loop_task task; /* tells the owner: broken, idle */
+    struct blk_timer reopen; /* while shut */
+    bool shut, shut_news;
+    uint64_t debt_until_ns, shut_at_ns; /* see throttle.c */
+    struct loop_task task;              /* tells the owner: broken, idle */
     bool closed, broken, told, draining;
     char why[200];
     void (*idle)(void *arg);
@@ -162,6 +165,15 @@ void req_answer(struct req *, int status);
 void req_throttle(struct chan *);
 /* The moment is over. */
 void req_throttled(struct blk_timer *);
+
+/* ---- throttle.c: what rubbish costs -------------------------------------- */
+
+enum { CHARGE_REQUEST_NS = 100000, CHARGE_EVENT_NS = 1000000 };
+
+/* The channel sent rubbish; it may be shut afterwards. */
+void throttle_charge(struct chan *, uint64_t cost_ns);
+/* Of the timer reopen. */
+void throttle_reopen(struct blk_timer *);
 
 /* ---- queue.c: one ring --------------------------------------------------- */
 

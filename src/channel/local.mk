@@ -5,7 +5,8 @@ libchannel_a_SOURCES = src/channel/blkif.h src/channel/buffers.c \
 	src/channel/decode.c src/channel/inflight.c src/channel/inflight.h \
 	src/channel/internal.h src/channel/move.c src/channel/queue.c \
 	src/channel/req.c src/channel/ring.c src/channel/ring.h \
-	src/channel/shm.h src/channel/sweep.c src/channel/validate.c \
+	src/channel/shm.h src/channel/sweep.c src/channel/throttle.c \
+	src/channel/validate.c \
 	src/channel/validate.h
 
 include tests/unit/channel.mk

@@ -6,8 +6,6 @@
 
 #include "channel/internal.h"
 
-enum { RUDE_EVENTS = 8 };
-
 /* Nothing new may be consumed now; chan_ended() comes when that may have
  * changed. */
 static bool
@@ -15,7 +13,7 @@ queue_blocked(const struct queue *q)
 {
     const struct chan *c = q->chan;
 
-    return c->draining || q->barrier || c->waiting.head ||
+    return c->shut || c->draining || q->barrier || c->waiting.head ||
            c->inflight >= c->depth;
 }
 
@@ -110,14 +108,18 @@ block(struct queue *q)
     q->chan->stats.stalls++;
 }
 
+/* An event costs the front-end nothing, and us a turn.  One after a request is
+ * nobody's fault: the request was seen before its event came. */
 static void
 note_event(struct queue *q, uint32_t avail)
 {
-    if (avail)
-        q->rude = 0;
-    else if (q->fresh) {
+    if (avail) {
+        q->rude = false;
+    } else if (q->fresh) {
         q->chan->stats.spurious++;
-        q->rude++;
+        if (q->rude)
+            throttle_charge(q->chan, CHARGE_EVENT_NS);
+        q->rude = true;
     }
     q->fresh = false;
 }
@@ -153,15 +155,6 @@ queue_take(struct queue *q)
         sweep_later(q);
 }
 
-/* An event costs the front-end nothing, and us a turn. */
-static void
-delay(struct queue *q)
-{
-    q->rude = RUDE_EVENTS / 2;
-    q->state = Q_DELAYED;
-    req_throttle(q->chan);
-}
-
 void
 queue_check(struct queue *q)
 {
@@ -174,10 +167,10 @@ queue_check(struct queue *q)
         chan_break(q->chan, why);
     else if (avail)
         sweep_later(q);
-    else if (q->rude < RUDE_EVENTS)
-        sweep_unmask(q);
+    else if (q->chan->shut)
+        block(q);
     else
-        delay(q);
+        sweep_unmask(q);
 }
 
 static void

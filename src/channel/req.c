@@ -98,6 +98,7 @@ req_refuse(struct req *r, int status)
     struct chan *c = r->queue->chan;
 
     c->stats.malformed++;
+    throttle_charge(c, CHARGE_REQUEST_NS);
     r->status = (int16_t)status;
     if (status != BLKIF_ERROR) {
         req_answer(r, status);
@@ -125,10 +126,6 @@ req_throttled(struct blk_timer *t)
     c->throttling = false;
     while ((r = req_pop(&c->throttled)))
         req_answer(r, r->status);
-    for (unsigned i = 0; i < c->params.queues; i++) {
-        if (c->queue[i].state == Q_DELAYED)
-            sweep_later(&c->queue[i]);
-    }
 }
 
 void

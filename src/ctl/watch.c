@@ -274,6 +274,10 @@ metrics_run(const struct ctl *ctl, int argc, char **argv)
                "Notifications by the front-end");
     metric_one(disks, "malformed", "blktapd_malformed_total", "counter",
                "Requests that were not well formed");
+    metric_one(disks, "spurious-events", "blktapd_spurious_events_total",
+               "counter", "Notifications without a request");
+    metric_one(disks, "throttled", "blktapd_throttled_total", "counter",
+               "Pauses of a front-end that sent too much of these");
     json_object_put(o);
     return 0;
 }

@@ -312,7 +312,11 @@ disk_news(struct unit_news *n)
 {
     struct disk *d = n->disk;
 
-    if (n->failed) {
+    if (n->kind == NEWS_THROTTLED) {
+        disk_say(d, BLK_WARN, "throttled",
+                 "the front-end sends malformed requests, or events without "
+                 "requests, faster than it may");
+    } else if (n->kind == NEWS_FAILED) {
         snprintf(d->reason, sizeof d->reason, "%s", n->why);
         if (d->state != DISK_CLOSING)
             d->state = DISK_FAILED;

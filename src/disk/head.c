@@ -161,7 +161,14 @@ head_broken(void *ctx, const char *why)
     unit_fail(ctx, why);
 }
 
+static void
+head_throttled(void *ctx)
+{
+    unit_throttled(ctx);
+}
+
 const struct chan_ops head_ops = {
     .request = head_request,
     .broken = head_broken,
+    .throttled = head_throttled,
 };

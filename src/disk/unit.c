@@ -59,7 +59,7 @@ news_arrived(struct loop_mail *m)
 }
 
 static void
-unit_tell(struct unit *u, bool failed, const struct blk_limits *limits)
+unit_tell(struct unit *u, enum news_kind kind, const struct blk_limits *limits)
 {
     struct unit_news *n = calloc(1, sizeof *n);
 
@@ -67,10 +67,11 @@ unit_tell(struct unit *u, bool failed, const struct blk_limits *limits)
         return; /* the log and `show` have it all the same */
     n->mail.run = news_arrived;
     n->disk = u->disk;
-    n->failed = failed;
+    n->kind = kind;
     if (limits)
         n->limits = *limits;
-    snprintf(n->why, sizeof n->why, "%s", u->reason);
+    if (kind == NEWS_FAILED)
+        snprintf(n->why, sizeof n->why, "%s", u->reason);
     u->place.control->ops->post(u->place.control, &n->mail);
 }
 
@@ -81,7 +82,16 @@ unit_fail(struct unit *u, const char *why)
         return;
     u->failed = true;
     snprintf(u->reason, sizeof u->reason, "%s", why);
-    unit_tell(u, true, NULL);
+    unit_tell(u, NEWS_FAILED, NULL);
+}
+
+void
+unit_throttled(struct unit *u)
+{
+    struct loop *l = u->place.data;
+
+    if (log_allowed(&u->throttled, l->ops->now(l)))
+        unit_tell(u, NEWS_THROTTLED, NULL);
 }
 
 static void
@@ -91,7 +101,7 @@ unit_relimit(void *ctx, const struct blk_limits *l)
 
     if (u->chan)
         chan_resize(u->chan, l->size);
-    unit_tell(u, false, l);
+    unit_tell(u, NEWS_LIMITS, l);
 }
 
 static void
@@ -259,7 +269,7 @@ unit_rechained(struct chain_op *op, int error)
     if (!error) {
         u->chain_failed = false;
         u->now->limits = *chain_limits(u->chain);
-        unit_tell(u, false, chain_limits(u->chain));
+        unit_tell(u, NEWS_LIMITS, chain_limits(u->chain));
         unit_connect_go(u);
         return;
     }

@@ -71,10 +71,12 @@ struct job {
 };
 
 /* Unasked, from the data half: a mail of its own. */
+enum news_kind { NEWS_LIMITS, NEWS_FAILED, NEWS_THROTTLED };
+
 struct unit_news {
     struct loop_mail mail;
     struct disk *disk;
-    bool failed; /* else: limits changed */
+    enum news_kind kind;
     struct blk_limits limits;
     char why[256];
 };

@@ -30,6 +30,7 @@ struct unit {
     bool failed;       /* quarantined: everything is answered with -EIO */
     bool chain_failed; /* and only a new chain mends it */
     char reason[256];
+    struct log_limit throttled; /* news of it */
 };
 
 /* head.c */
@@ -37,6 +38,8 @@ extern const struct chan_ops head_ops;
 
 /* unit.c: for head.c and the chain's events. */
 void unit_fail(struct unit *, const char *why);
+/* The front-end sends more rubbish than it may. */
+void unit_throttled(struct unit *);
 /* A request came back from the chain. */
 void unit_request_over(struct unit *);
 

@@ -81,6 +81,7 @@ show_channel(const struct chan *c)
     put_u64(o, "events", s->events);
     put_u64(o, "spurious-events", s->spurious);
     put_u64(o, "malformed", s->malformed);
+    put_u64(o, "throttled", s->throttled);
     put_u64(o, "stalls", s->stalls);
     return o;
 }

@@ -8,6 +8,7 @@ channel_programs = tests/unit/channel_bad tests/unit/channel_buffers \
 	tests/unit/channel_decode tests/unit/channel_inflight \
 	tests/unit/channel_recover tests/unit/channel_ring \
 	tests/unit/channel_scramble tests/unit/channel_sweep \
+	tests/unit/channel_throttle \
 	tests/unit/channel_validate tests/unit/channel_validate_enum
 check_PROGRAMS += $(channel_programs)
 TESTS += $(channel_programs)
@@ -37,6 +38,9 @@ tests_unit_channel_scramble_CPPFLAGS = $(AM_CPPFLAGS) -DCHANNEL_SCRAMBLE
 tests_unit_channel_scramble_LDADD = libhost.a $(HOST_LIBS)
 tests_unit_channel_sweep_SOURCES = tests/unit/channel_sweep.c $(channel_fake)
 tests_unit_channel_sweep_LDADD = $(channel_libs)
+tests_unit_channel_throttle_SOURCES = tests/unit/channel_throttle.c \
+	$(channel_fake)
+tests_unit_channel_throttle_LDADD = $(channel_libs)
 tests_unit_channel_validate_SOURCES = tests/unit/channel_validate.c
 tests_unit_channel_validate_LDADD = $(channel_libs)
 tests_unit_channel_validate_enum_SOURCES = \

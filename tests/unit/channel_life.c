@@ -306,7 +306,8 @@ close_in_idle(void *ctx)
 static void
 open_closing(struct rig *g)
 {
-    static const struct chan_ops ops = { close_in_request, close_in_broken };
+    static const struct chan_ops ops = { close_in_request, close_in_broken,
+                                         NULL };
     char why[200];
 
     closing = g;
