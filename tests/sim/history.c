@@ -496,13 +496,17 @@ superseded(struct check *k, const struct value *a, const struct value *b)
                        "in read #%" PRIu32 ", only before %" PRIx64
                        " of write #%" PRIu32,
                        b->stamp, b->read, a->stamp, a->write);
+    if (a->old)
+        return illegal(k,
+                       "expected %" PRIx64 " of write #%" PRIu32
+                       " or newer, found %" PRIx64
+                       " of before the power failure in read #%" PRIu32 "%s",
+                       b->stamp, b->write, a->stamp, a->read, power);
     return illegal(k,
                    "expected %" PRIx64 " of write #%" PRIu32
-                   " or newer, found the older %" PRIx64 " of %s#%" PRIu32
+                   " or newer, found the older %" PRIx64 " of write #%" PRIu32
                    " in read #%" PRIu32 "%s",
-                   b->stamp, b->write, a->stamp,
-                   a->old ? "before the power failure, not of " : "write ",
-                   a->old ? b->write : a->write, a->read, power);
+                   b->stamp, b->write, a->stamp, a->write, a->read, power);
 }
 
 /* Those held for sure, by time; each of the others then asks the only one that

@@ -1,3 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 noinst_HEADERS += tests/sim/history.h
-EXTRA_DIST += tests/sim/history.c
+check_PROGRAMS += tests/unit/sim_history
+TESTS += tests/unit/sim_history
+tests_unit_sim_history_SOURCES = tests/unit/sim_history.c tests/sim/history.c
