@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+check_PROGRAMS += tests/hostile/blkif-hostile
+tests_hostile_blkif_hostile_SOURCES = tests/hostile/front.c \
+	tests/hostile/hostile.h tests/hostile/life.c tests/hostile/local.c \
+	tests/hostile/main.c tests/hostile/program.c \
+	tests/hostile/requests.c tests/hostile/rings.c \
+	tests/hostile/soak.c tests/hostile/xen.c tests/hostile/xenstore.c \
+	tests/hostile/xenstore.h
+tests_hostile_blkif_hostile_LDFLAGS = -pthread
+dist_check_SCRIPTS += tests/functional/hostile_local
+TESTS += tests/functional/hostile_local
+EXTRA_DIST += tests/hostile/README.md

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * life.c: what a front-end can write to its own directory of XenStore.
+ */
+#include "hostile.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static void
+say(struct dev *d, const char *leaf, const char *value)
+{
+    d->t->write(d, leaf, value, strlen(value));
+}
+
+/* A connection, all of it good but for what `spoil` does; the state that the
+ * back-end has a while later. */
+static int
+spoiled(struct dev *d, const char *leaf, const char *value, size_t len)
+{
+    const struct shape one = { .queues = 1, .abi = ABI_64 };
+    uint64_t end = ms_now() + 2000;
+    int state;
+
+    if (!d->t->reset(d) || d->t->nodes(d, &one))
+        return -1;
+    if (value)
+        d->t->write(d, leaf, value, len);
+    else
+        d->t->rm(d, leaf);
+    say(d, "state", "3");
+    do {
+        usleep(20000);
+        state = d->t->state(d);
+    } while (state == 2 && ms_now() < end);
+    return state;
+}
+
+static void
+strings(struct dev *d, struct report *rp)
+{
+    static const char *const leaves[] = { "ring-ref", "event-channel",
+                                          "ring-page-order",
+                                          "multi-queue-num-queues",
+                                          "protocol" };
+    static const char *const values[] = {
+        "",   "-1", "18446744073709551616", "x", "\377\376\001\n\"", " 1",
+        "1x", "0x1"
+    };
+    static char far[3500];
+    unsigned tried = 0;
+
+    memset(far, '7', sizeof(far));
+    for (unsigned l = 0; l < 5; l++) {
+        for (unsigned v = 0; v < 9; v++) {
+            const char *value = v < 8 ? values[v] : far;
+            size_t len = v < 8 ? strlen(value) : sizeof(far);
+            int state = spoiled(d, leaves[l], value, len);
+
+            tried++;
+            if (state == 4 || state < 0)
+                found(rp, false, "%s \"%.20s\": state %d", leaves[l], value,
+                      state);
+        }
+        d->t->rm(d, leaves[l]);
+    }
+    found(rp, true, "%u values of %u nodes refused", tried, 5);
+}
+
+static void
+shapes(struct dev *d, struct report *rp)
+{
+    static const char *const bad[][2] = {
+        { "multi-queue-num-queues", "0" },
+        { "multi-queue-num-queues", "17" },
+        { "multi-queue-num-queues", "4294967297" },
+        { "multi-queue-num-queues", "4" }, /* but one queue's nodes */
+        { "ring-page-order", "5" },
+        { "ring-page-order", "32" },
+        { "ring-page-order", "2" }, /* but one page's node */
+        { "ring-ref", NULL },
+        { "event-channel", NULL },
+        { "ring-ref", "4294967295" },
+        { "event-channel", "4000" },
+        { "event-channel", "0" },
+    };
+
+    for (unsigned i = 0; i < 12; i++) {
+        int state =
+            spoiled(d, bad[i][0], bad[i][1], bad[i][1] ? strlen(bad[i][1]) : 0);
+
+        if (state == 4 || state < 0)
+            found(rp, false, "%s %s: state %d", bad[i][0],
+                  bad[i][1] ? bad[i][1] : "missing", state);
+        for (unsigned q = 0; q < 4; q++)
+            d->t->rm(d, i == 3 ? "queue-0" : "multi-queue-num-queues");
+    }
+    found(rp, true, "12 shapes that can't be refused");
+}
+
+static void
+every_pair(struct dev *d, struct report *rp)
+{
+    static const char *const states[] = { "1", "2", "3", "4",  "5", "6",  "7",
+                                          "8", "9", "0", "-1", "",  "abc" };
+
+    for (unsigned i = 0; i < 13; i++) {
+        for (unsigned k = 0; k < 13; k++) {
+            say(d, "state", states[i]);
+            if (k % 4 == 0)
+                usleep(25000);
+            say(d, "state", states[k]);
+        }
+        d->t->rm(d, "state");
+    }
+    found(rp, true, "169 pairs, served after them");
+}
+
+static void
+close_in_flight(struct dev *d, struct report *rp)
+{
+    static const char *const ends[] = { "5", "6", "1", "" };
+
+    for (unsigned i = 0; i < 4; i++) {
+        if (reopen(d, 1, 0, ABI_64)) {
+            found(rp, false, "no connection after state %s", ends[i]);
+            return;
+        }
+        requests_away(d);
+        say(d, "state", ends[i]);
+        usleep(30000);
+    }
+    if (!reopen(d, 1, 0, ABI_64)) {
+        requests_away(d);
+        d->t->rm(d, "state");
+        usleep(30000);
+    }
+    found(rp, true, "5, 6, 1, nothing and no node, with requests in flight");
+}
+
+static void
+flood(struct dev *d, struct report *rp)
+{
+    struct req r = rw(d, READ, 64, 16, 1);
+
+    for (unsigned i = 0; i < 3000; i++)
+        say(d, "state", "4");
+    found(rp, ask(d, &r) == OKAY, "3000 writes of state 4, then a read");
+}
+
+static void
+toggled(struct dev *d, struct report *rp)
+{
+    int whole = toggles(d, 300);
+
+    found(rp, whole >= 0, "300 changes, %d whole connections", whole);
+}
+
+/* What only the toolstack may decide is not believed from here. */
+static void
+privileged(struct dev *d, struct report *rp)
+{
+    static const char *const nodes[][2] = {
+        { "mode", "w" },
+        { "params", "/etc/shadow" },
+        { "type", "phy" },
+        { "online", "0" },
+        { "physical-device", "1:1" },
+        { "sectors", "99999999" },
+        { "frontend-id", "0" },
+        { "discard-secure", "1" },
+    };
+    uint64_t sectors = d->sectors;
+
+    for (unsigned i = 0; i < 8; i++)
+        say(d, nodes[i][0], nodes[i][1]);
+    if (reopen(d, 1, 0, ABI_64))
+        found(rp, false, "no connection is had");
+    else
+        found(rp, d->sectors == sectors, "%s",
+              d->sectors == sectors
+                  ? "nodes beside the protocol's not looked at"
+                  : "another size");
+    for (unsigned i = 0; i < 8; i++)
+        d->t->rm(d, nodes[i][0]);
+}
+
+static void
+one_page_twice(struct dev *d, struct report *rp)
+{
+    const struct shape two = { .queues = 2, .abi = ABI_64 };
+    int state;
+
+    if (!d->t->reset(d) || d->t->nodes(d, &two)) {
+        found(rp, false, "no start");
+        return;
+    }
+    say(d, "queue-1/ring-ref", "8");
+    say(d, "state", "3");
+    usleep(300000);
+    state = d->t->state(d);
+    found(rp, true, "a ring of a page that is another's: state %d", state);
+}
+
+const struct hostile_case life_cases[] = {
+    { "xsa_175_strings", "XSA-175, 178; 7.1: 9, 10", "refused with a reason",
+      strings, NEEDS_STORE },
+    { "xsa_175_privileged", "XSA-175, 178", "not believed", privileged,
+      NEEDS_STORE },
+    { "shapes", "7.1: 10", "refused with a reason", shapes, NEEDS_STORE },
+    { "ring_page_foreign", "7.1: 10", "served after it", one_page_twice,
+      NEEDS_STORE },
+    { "state_pairs", "7.1: 11", "served after it", every_pair, NEEDS_STORE },
+    { "close_in_flight", "7.1: 11", "served after it", close_in_flight,
+      NEEDS_STORE },
+    { "xsa_349_watch_flood", "XSA-349; 7.1: 12", "served after it", flood,
+      NEEDS_STORE },
+    { "xsa_350_toggle", "XSA-350; 7.1: 12", "served after it", toggled,
+      NEEDS_STORE },
+    { NULL, NULL, NULL, NULL, 0 }
+};
