@@ -29,10 +29,12 @@ below(struct dev *d, uint32_t n)
 }
 
 uint64_t
-ms_now(void)
+ms_now(const struct dev *d)
 {
     struct timespec t;
 
+    if (d->t->now_ms)
+        return d->t->now_ms(d);
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
@@ -137,13 +139,13 @@ take(struct dev *d, unsigned q, struct answer *a)
 int
 ask_for(struct dev *d, const struct req *r, unsigned ms)
 {
-    uint64_t end = ms_now() + ms;
+    uint64_t end = ms_now(d) + ms;
     struct answer a;
 
     put(d, 0, r);
     push(d, 0);
     while (!take(d, 0, &a)) {
-        if (ms_now() >= end)
+        if (ms_now(d) >= end)
             return NO_ANSWER;
         d->t->wait(d, 50);
     }

@@ -68,6 +68,7 @@ struct transport {
     void (*notify)(struct dev *, unsigned queue);
     /* Until something may have happened, at most so long. */
     void (*wait)(struct dev *, unsigned ms);
+    uint64_t (*now_ms)(const struct dev *); /* NULL: real time */
     /* 0: this transport has none. */
     uint32_t (*strange)(struct dev *, enum strange);
     /* Of the front-end's directory; only with store. */
@@ -118,7 +119,7 @@ int ask(struct dev *, const struct req *);
 struct req rw(const struct dev *, enum op, uint64_t sector, unsigned page,
               unsigned n);
 int reopen(struct dev *, unsigned queues, unsigned order, enum abi);
-uint64_t ms_now(void);
+uint64_t ms_now(const struct dev *); /* of some clock of the transport */
 
 /* ---- cases ------------------------------------------------------------------
  */

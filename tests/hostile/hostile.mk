@@ -10,3 +10,12 @@ tests_hostile_blkif_hostile_LDFLAGS = -pthread
 dist_check_SCRIPTS += tests/functional/hostile_local
 TESTS += tests/functional/hostile_local
 EXTRA_DIST += tests/hostile/README.md
+check_PROGRAMS += tests/sim/hostile
+TESTS += tests/sim/hostile
+tests_sim_hostile_SOURCES = tests/sim/hostile.c tests/hostile/front.c \
+	tests/hostile/hostile.h tests/hostile/life.c \
+	tests/hostile/local.c tests/hostile/main.c \
+	tests/hostile/requests.c tests/hostile/rings.c \
+	tests/hostile/soak.c tests/hostile/xen.c tests/hostile/xenstore.c
+tests_sim_hostile_LDFLAGS = -pthread
+tests_sim_hostile_LDADD = libchannel.a libhost.a $(HOST_LIBS)

@@ -19,7 +19,7 @@ static int
 spoiled(struct dev *d, const char *leaf, const char *value, size_t len)
 {
     const struct shape one = { .queues = 1, .abi = ABI_64 };
-    uint64_t end = ms_now() + 2000;
+    uint64_t end = ms_now(d) + 2000;
     int state;
 
     if (!d->t->reset(d) || d->t->nodes(d, &one))
@@ -32,7 +32,7 @@ spoiled(struct dev *d, const char *leaf, const char *value, size_t len)
     do {
         usleep(20000);
         state = d->t->state(d);
-    } while (state == 2 && ms_now() < end);
+    } while (state == 2 && ms_now(d) < end);
     return state;
 }
 

@@ -168,10 +168,10 @@ static int
 local_open(struct dev *d, const struct shape *s)
 {
     char text[2048] = "";
-    uint64_t end = ms_now() + 10000;
+    uint64_t end = ms_now(d) + 10000;
     int rc;
 
-    while ((rc = local_try(d, s, text, sizeof(text))) && ms_now() < end)
+    while ((rc = local_try(d, s, text, sizeof(text))) && ms_now(d) < end)
         usleep(2000);
     if (rc)
         fprintf(stderr, "hostile: %s: %s: %s\n", d->name, strerror(-rc), text);

@@ -214,15 +214,15 @@ words(struct dev *d, struct wish *w, int argc, char **argv)
 static bool
 soak_say(struct dev *d, uint64_t n)
 {
-    uint64_t began = ms_now();
+    uint64_t began = ms_now(d);
     struct tally t;
     bool ok = soak(d, n, &t);
 
     printf("%-4s %" PRIu64 " wrong requests in %" PRIu64 " ms: %" PRIu64
            " ERROR, %" PRIu64 " EOPNOTSUPP, %" PRIu64 " accepted, %" PRIu64
            " not answered\n",
-           ok ? "ok" : "FAIL", t.sent, ms_now() - began, t.error, t.unsupported,
-           t.accepted, t.lost);
+           ok ? "ok" : "FAIL", t.sent, ms_now(d) - began, t.error,
+           t.unsupported, t.accepted, t.lost);
     fflush(stdout);
     return ok;
 }
@@ -230,11 +230,11 @@ soak_say(struct dev *d, uint64_t n)
 static bool
 toggles_say(struct dev *d, uint64_t n)
 {
-    uint64_t began = ms_now();
+    uint64_t began = ms_now(d);
     int whole = toggles(d, n);
 
     printf("%-4s %" PRIu64 " toggles, %d whole connections in %" PRIu64 " ms\n",
-           whole < 0 ? "FAIL" : "ok", n, whole, ms_now() - began);
+           whole < 0 ? "FAIL" : "ok", n, whole, ms_now(d) - began);
     fflush(stdout);
     return whole >= 0;
 }

@@ -227,7 +227,7 @@ static void
 same_ids(struct dev *d, struct report *rp)
 {
     unsigned n = d->slots < 16 ? d->slots : 16, answers = 0;
-    uint64_t end = ms_now() + 20000;
+    uint64_t end = ms_now(d) + 20000;
     struct answer a;
 
     for (unsigned i = 0; i < n; i++) {
@@ -237,7 +237,7 @@ same_ids(struct dev *d, struct report *rp)
         put(d, 0, &r);
     }
     push(d, 0);
-    while (answers < n && ms_now() < end) {
+    while (answers < n && ms_now(d) < end) {
         while (take(d, 0, &a)) {
             answers++;
             if (a.status || a.id != UINT64_C(0xfeedfacefeedface))

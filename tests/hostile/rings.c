@@ -15,14 +15,14 @@
 static bool
 stopped_by(struct dev *d, uint32_t prod)
 {
-    uint64_t end = ms_now() + 300;
+    uint64_t end = ms_now(d) + 300;
     uint32_t before;
 
     reopen(d, 1, 0, ABI_64);
     before = header_get(d, 0, 2);
     header(d, 0, 0, prod);
     d->t->notify(d, 0);
-    while (ms_now() < end)
+    while (ms_now(d) < end)
         d->t->wait(d, 50);
     return header_get(d, 0, 2) == before;
 }
@@ -43,14 +43,14 @@ overrun(struct dev *d, struct report *rp)
 static void
 full_ring(struct dev *d, struct report *rp)
 {
-    uint64_t end = ms_now() + 20000;
+    uint64_t end = ms_now(d) + 20000;
     unsigned n = 0;
     struct answer a;
 
     /* Slots of 0xa5: an operation that nobody knows, in each. */
     d->prod[0] = d->slots;
     push(d, 0);
-    while (n < d->slots && ms_now() < end) {
+    while (n < d->slots && ms_now(d) < end) {
         while (n < d->slots && take(d, 0, &a)) {
             n++;
             if (!a.status)
@@ -69,13 +69,13 @@ foreign_indices(struct dev *d, struct report *rp)
     for (unsigned i = 0; i < 200; i++) {
         struct req r = rw(d, READ, 64, 16, 1);
         unsigned word = 1 + i % 3;
-        uint64_t end = ms_now() + 5000;
+        uint64_t end = ms_now(d) + 5000;
 
         put(d, 0, &r);
         header(d, 0, word, word == 2 ? d->cons[0] : dice(d));
         header(d, 0, 0, d->prod[0]);
         d->t->notify(d, 0);
-        while (header_get(d, 0, 2) != d->prod[0] && ms_now() < end)
+        while (header_get(d, 0, 2) != d->prod[0] && ms_now(d) < end)
             d->t->wait(d, 5);
         if (header_get(d, 0, 2) != d->prod[0]) {
             found(rp, false, "no answer after word %u was changed", word);
@@ -99,14 +99,14 @@ padding(struct dev *d, struct report *rp)
         uint32_t at = d->prod[0]++;
         unsigned changed = 0;
         struct answer a;
-        uint64_t end = ms_now() + 20000;
+        uint64_t end = ms_now(d) + 20000;
 
         d->prod[0] = at;
         memset(s, 0xa5, stride(d));
         put(d, 0, &r);
         memcpy(was, s, stride(d));
         push(d, 0);
-        while (!take(d, 0, &a) && ms_now() < end)
+        while (!take(d, 0, &a) && ms_now(d) < end)
             d->t->wait(d, 50);
         for (unsigned b = 9; b < stride(d); b++)
             changed += b != 10 && b != 11 && s[b] != was[b];
@@ -167,7 +167,7 @@ static void
 double_fetch(struct dev *d, struct report *rp)
 {
     struct flipper f = { .d = d };
-    uint64_t end = ms_now() + 20000, answers = 0, sent = 0;
+    uint64_t end = ms_now(d) + 20000, answers = 0, sent = 0;
     struct answer a;
     pthread_t t;
 
@@ -175,7 +175,7 @@ double_fetch(struct dev *d, struct report *rp)
         skip(rp, "no thread");
         return;
     }
-    while (sent < 5000 && ms_now() < end) {
+    while (sent < 5000 && ms_now(d) < end) {
         for (unsigned i = 0; i < d->slots; i++, sent++) {
             struct req r = rw(d, i % 2 ? READ : WRITE, 64, 16, 8);
 
@@ -187,7 +187,7 @@ double_fetch(struct dev *d, struct report *rp)
             put(d, 0, &r);
         }
         push(d, 0);
-        while (answers < sent && ms_now() < end) {
+        while (answers < sent && ms_now(d) < end) {
             while (answers < sent && take(d, 0, &a))
                 answers++;
             d->t->wait(d, 5);

@@ -94,7 +94,7 @@ count(struct tally *t, const struct answer *a)
 static bool
 round_of(struct dev *d, uint64_t n, struct tally *t)
 {
-    uint64_t end = ms_now() + 120000, open = 0;
+    uint64_t end = ms_now(d) + 120000, open = 0;
     struct answer a;
     struct req r;
 
@@ -115,7 +115,7 @@ round_of(struct dev *d, uint64_t n, struct tally *t)
         }
         if (!open)
             return true;
-        if (ms_now() >= end)
+        if (ms_now(d) >= end)
             break;
         d->t->wait(d, 20);
     }

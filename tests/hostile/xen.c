@@ -204,10 +204,10 @@ say_state(struct dev *d, int state)
 static bool
 state_comes(struct dev *d, int wanted)
 {
-    uint64_t end = ms_now() + PATIENCE_MS;
+    uint64_t end = ms_now(d) + PATIENCE_MS;
 
     while (xen_state(d) != wanted) {
-        if (ms_now() >= end)
+        if (ms_now(d) >= end)
             return false;
         usleep(3000);
     }
