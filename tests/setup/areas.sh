@@ -50,6 +50,7 @@ run_program()
 {
     local t0=$SECONDS limit=${test_limit:-300} rc
 
+    [ "$1" != fuzz/ring ] || limit=900 # ten million executions, at nice 10
     [ -z "${CHECK_LONG:-}" ] || limit=3600
     mkdir -p "$(dirname "$logs/$1.log")"
     ( cd "$build" && srcdir=$top top_srcdir=$top top_builddir=$build \

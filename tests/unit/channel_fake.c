@@ -124,6 +124,7 @@ copy_piece(struct fake *f, const struct tap_copy *c)
         return -3;
     if (c->offset + c->len > 4096)
         return -9;
+    f->page[c->ref - FAKE_REF].dirty |= c->to_guest || f->scramble;
     if (c->to_guest)
         memcpy(page + c->offset, c->local, c->len);
     else
@@ -221,6 +222,24 @@ fake_init(struct fake *f)
     f->tap.loop = &f->loop;
     f->mem = calloc(FAKE_PAGES, sizeof(f->mem[0]));
     f->fail_piece = -1;
+}
+
+void
+fake_renew(struct fake *f)
+{
+    uint8_t(*mem)[4096] = f->mem;
+
+    for (int i = 0; i < FAKE_PAGES; i++) {
+        if (f->page[i].dirty)
+            memset(mem[i], 0, 4096);
+    }
+    memset(f->timer, 0, sizeof(f->timer));
+    memset(f->page, 0, sizeof(f->page));
+    memset(f->port, 0, sizeof(f->port));
+    f->now = 0;
+    f->fail_call = 0;
+    f->fail_piece = -1;
+    f->fail_map = f->fail_bind = f->scramble = false;
 }
 
 void
@@ -448,13 +467,34 @@ sink_init(struct sink *s, uint64_t size)
 {
     memset(s, 0, sizeof(*s));
     s->disk = calloc(1, size);
-    s->size = size;
+    s->size = s->low = size;
+}
+
+void
+sink_renew(struct sink *s)
+{
+    if (s->low < s->high)
+        memset(s->disk + s->low, 0, s->high - s->low);
+    s->low = s->size;
+    s->high = 0;
+    s->n = s->given = s->broken = s->idle = 0;
+    s->hold = false;
+    s->error = 0;
 }
 
 void
 sink_end(struct sink *s)
 {
     free(s->disk);
+}
+
+static void
+note_written(struct sink *s, uint64_t from, uint64_t to)
+{
+    if (from < s->low)
+        s->low = from;
+    if (to > s->high)
+        s->high = to;
 }
 
 static void
@@ -467,7 +507,9 @@ sink_do(struct sink *s, const struct chan_io *io)
         abort();
     if (io->op == BLK_READ)
         memcpy(io->iov.iov_base, s->disk + io->off, io->len);
-    else if (io->op == BLK_WRITE && io->len)
+    else if (io->op != BLK_FLUSH && io->len)
+        note_written(s, io->off, io->off + io->len);
+    if (io->op == BLK_WRITE && io->len)
         memcpy(s->disk + io->off, io->iov.iov_base, io->len);
     else if (io->op == BLK_DISCARD)
         memset(s->disk + io->off, 0, io->len);

@@ -18,6 +18,7 @@ enum { FAKE_REF = 8, FAKE_PORTS = 32, FAKE_TIMERS = 8, FAKE_DOMID = 7 };
 
 struct fake_page {
     bool readonly, revoked;
+    bool dirty; /* we wrote to it */
 };
 
 struct fake_port {
@@ -43,6 +44,8 @@ struct fake {
 };
 
 void fake_init(struct fake *);
+/* As new, with the memory that it has: only dirty pages are cleared. */
+void fake_renew(struct fake *);
 void fake_end(struct fake *);
 uint8_t *fake_page(struct fake *, uint32_t ref);
 /* The guest sends an event. */
@@ -97,6 +100,7 @@ enum { SINK_MAX = 1024 };
 struct sink {
     uint8_t *disk;
     uint64_t size;
+    uint64_t low, high; /* bytes of the disk that were written: [low, high) */
     struct chan_io *io[SINK_MAX]; /* given and not completed, by age */
     unsigned n, given;
     bool hold; /* leave them to the test */
@@ -107,6 +111,8 @@ struct sink {
 
 extern const struct chan_ops sink_ops;
 void sink_init(struct sink *, uint64_t size);
+/* As new; only what was written is cleared.  Nothing may be in it. */
+void sink_renew(struct sink *);
 void sink_end(struct sink *);
 /* Does the i-th, and completes it. */
 void sink_complete(struct sink *, unsigned i);
