@@ -20,6 +20,8 @@ struct error {
     struct match match;
     uint64_t code; /* index in error_codes[] */
     uint64_t when; /* enum error_when */
+    bool fatal;
+    bool over; /* it was said */
 };
 
 /* Lives in the scratch of a request. */
@@ -48,6 +50,11 @@ static const struct blk_option error_options[] = {
       .fallback = "before",
       .choices = error_whens,
       .help = "fail instead of the layers below, or after they did the work" },
+    { .name = "fatal",
+      .type = BLK_BOOL,
+      .at = offsetof(struct error, fatal),
+      .fallback = "no",
+      .help = "the first of them also takes the disk out of service" },
     MATCH_PLACE_OPTIONS(struct error, match),
     MATCH_CHANCE_OPTIONS(struct error, match),
     { 0 }
@@ -69,6 +76,19 @@ error_check(const void *self, char *why, size_t why_size)
     return match_check(&e->match, why, why_size);
 }
 
+/* As a layer does whose medium is gone: once, and never again. */
+static void
+error_fatal(struct blk_layer *l)
+{
+    struct error *e = blk_self(l);
+
+    if (!e->fatal || e->over)
+        return;
+    e->over = true;
+    blk_fatal(l, error_codes[e->code], "told to fail for good (%s)",
+              error_names[e->code]);
+}
+
 static void
 error_submit(struct blk_layer *l, struct blk_req *r)
 {
@@ -76,6 +96,8 @@ error_submit(struct blk_layer *l, struct blk_req *r)
     struct error_req *q = r->scratch;
 
     q->fail = match_hit(&e->match, l, r);
+    if (q->fail)
+        error_fatal(l);
     if (q->fail && e->when == ERROR_BEFORE)
         blk_end(l, r, -error_codes[e->code]);
     else

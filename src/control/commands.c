@@ -130,6 +130,17 @@ resume_command(void *ctx, struct control_call *call, int argc,
         disk_resume(d, call_step_done, call);
 }
 
+static void
+recover_command(void *ctx, struct control_call *call, int argc,
+                const char *const *argv)
+{
+    struct disk *d = disk_running(ctx, call, argv[0]);
+
+    (void)argc;
+    if (d)
+        disk_recover(d, call_step_done, call);
+}
+
 /* The lines that a layer printed, as one. */
 static void
 text_join(struct json_object *out, char *to, size_t n)
@@ -385,6 +396,8 @@ static const struct {
       "take a disk from a guest" },
     { "pause", "DISK", 1, 1, pause_command, "hold a disk's requests" },
     { "resume", "DISK", 1, 1, resume_command, "let them go on" },
+    { "recover", "DISK", 1, 1, recover_command,
+      "have a failed disk try again" },
     { "layer", "DISK LAYER COMMAND [ARG...]", 3, -1, layer_command,
       "a command of a layer's own" },
     { "resize", "DISK", 1, 1, resize_command,

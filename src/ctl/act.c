@@ -47,6 +47,12 @@ resume_run(const struct ctl *ctl, int argc, char **argv)
 }
 
 int
+recover_run(const struct ctl *ctl, int argc, char **argv)
+{
+    return act(ctl, "recover", argc, argv);
+}
+
+int
 reload_run(const struct ctl *ctl, int argc, char **argv)
 {
     return act(ctl, "reload", argc, argv);

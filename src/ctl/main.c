@@ -39,6 +39,8 @@ static const struct ctl_command commands[] = {
     { "pause", "DISK", "hold a disk's requests", NULL, 1, 1, -1, false,
       pause_run },
     { "resume", "DISK", "let them go on", NULL, 1, 1, -1, false, resume_run },
+    { "recover", "DISK", "have a failed disk try again", NULL, 1, 1, -1, false,
+      recover_run },
     { "resize", "DISK", "look at the medium's size again", NULL, 1, 1, -1,
       false, resize_run },
     { "layer", "DISK LAYER COMMAND [ARG...]", "a command of a layer's own",

@@ -321,7 +321,9 @@ disk_news(struct unit_news *n)
         if (d->state != DISK_CLOSING)
             d->state = DISK_FAILED;
         disk_say(d, BLK_ERR, "quarantined", n->why);
-        if (d->owner)
+        if (d->owner && d->owner->stopped && !n->ring_broken)
+            d->owner->stopped(d->ctx, d, d->reason);
+        else if (d->owner)
             d->owner->failed(d->ctx, d, d->reason);
     } else {
         bool grown = d->limits.size != n->limits.size;
@@ -366,6 +368,32 @@ void
 disk_resume(struct disk *d, disk_fn *done, void *ctx)
 {
     disk_send(d, disk_job(d, JOB_RESUME, disk_pause_answer, done, ctx));
+}
+
+static void
+disk_recover_answer(struct job *j)
+{
+    struct disk *d = j->disk;
+
+    if (!j->status) {
+        if (d->state == DISK_FAILED)
+            d->state = DISK_CONNECTED;
+        d->reason[0] = '\0';
+        disk_say(d, BLK_INFO, "recovered", "");
+        if (d->owner && d->owner->recovered)
+            d->owner->recovered(d->ctx, d);
+    } else if (j->tried) {
+        snprintf(d->reason, sizeof d->reason, "%s", j->why);
+        disk_say(d, BLK_ERR, "can't be recovered", j->why);
+    }
+    job_tell(j);
+    job_free(j);
+}
+
+void
+disk_recover(struct disk *d, disk_fn *done, void *ctx)
+{
+    disk_send(d, disk_job(d, JOB_RECOVER, disk_recover_answer, done, ctx));
 }
 
 /* Nothing is sent to a disk that closes: its data half may be gone before the

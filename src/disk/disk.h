@@ -29,11 +29,17 @@ typedef void disk_fn(void *ctx, struct disk *, int status, const char *why);
 struct disk_owner {
     /* The medium's size changed. */
     void (*resized)(void *ctx, struct disk *);
-    /* The disk stopped by itself: quarantined, with the reason. */
+    /* The front-end broke the ring: the disk is quarantined, with the reason,
+     * and its ring will not be looked at any more. */
     void (*failed)(void *ctx, struct disk *, const char *why);
     /* The config's part for this disk changed in a way that needs the
      * front-end to connect again. */
     void (*reconnect)(void *ctx, struct disk *);
+    /* The disk failed: it is quarantined, with the reason.  Its ring is served
+     * on, each request with an error.  NULL: as failed. */
+    void (*stopped)(void *ctx, struct disk *, const char *why);
+    /* It was stopped, and goes on.  May be NULL. */
+    void (*recovered)(void *ctx, struct disk *);
 };
 
 /* Who is at the other end, for `list` and messages. */
@@ -104,6 +110,11 @@ void disk_show(struct disk *, void (*done)(void *ctx, struct json_object *),
                void *ctx);
 void disk_pause(struct disk *, disk_fn *done, void *ctx);
 void disk_resume(struct disk *, disk_fn *done, void *ctx);
+/* Has a quarantined disk go on with its ring and a new chain.  -EINVAL: it is
+ * not quarantined; -EPROTO: its ring is broken, which only the front-end mends,
+ * by connecting again.  When the new chain can't be made it stays quarantined,
+ * with that reason, and may be asked again. */
+void disk_recover(struct disk *, disk_fn *done, void *ctx);
 /* A layer's command; out: its text. */
 void disk_command(struct disk *, const char *layer, int argc,
                   const char *const *argv,

@@ -158,7 +158,10 @@ head_request(void *ctx, struct chan_io *io)
 static void
 head_broken(void *ctx, const char *why)
 {
-    unit_fail(ctx, why);
+    struct unit *u = ctx;
+
+    u->ring_broken = true;
+    unit_fail(u, why);
 }
 
 static void

@@ -165,6 +165,15 @@ local_failed(void *ctx, struct disk *disk, const char *why)
     local_drop(ctx);
 }
 
+/* Its requests end with errors, and it may be recovered. */
+static void
+local_stopped(void *ctx, struct disk *disk, const char *why)
+{
+    (void)ctx;
+    (void)disk;
+    (void)why;
+}
+
 static void
 local_reconnect(void *ctx, struct disk *disk)
 {
@@ -182,6 +191,7 @@ local_resized(void *ctx, struct disk *disk)
 
 static const struct disk_owner local_owner = { .resized = local_resized,
                                                .failed = local_failed,
+                                               .stopped = local_stopped,
                                                .reconnect = local_reconnect };
 
 /* ---- connected ----------------------------------------------------------- */

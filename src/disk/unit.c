@@ -33,7 +33,7 @@ unit_answer(struct unit *u, struct job *j)
 }
 
 /* The job at work is over; the next may begin. */
-static void
+void
 unit_job_over(struct unit *u, int status, const char *why)
 {
     struct job *j = u->now;
@@ -58,7 +58,7 @@ news_arrived(struct loop_mail *m)
         (struct unit_news *)((char *)m - offsetof(struct unit_news, mail)));
 }
 
-static void
+void
 unit_tell(struct unit *u, enum news_kind kind, const struct blk_limits *limits)
 {
     struct unit_news *n = calloc(1, sizeof *n);
@@ -70,6 +70,7 @@ unit_tell(struct unit *u, enum news_kind kind, const struct blk_limits *limits)
     n->kind = kind;
     if (limits)
         n->limits = *limits;
+    n->ring_broken = u->ring_broken;
     if (kind == NEWS_FAILED)
         snprintf(n->why, sizeof n->why, "%s", u->reason);
     u->place.control->ops->post(u->place.control, &n->mail);
@@ -83,15 +84,6 @@ unit_fail(struct unit *u, const char *why)
     u->failed = true;
     snprintf(u->reason, sizeof u->reason, "%s", why);
     unit_tell(u, NEWS_FAILED, NULL);
-}
-
-void
-unit_throttled(struct unit *u)
-{
-    struct loop *l = u->place.data;
-
-    if (log_allowed(&u->throttled, l->ops->now(l)))
-        unit_tell(u, NEWS_THROTTLED, NULL);
 }
 
 static void
@@ -121,7 +113,7 @@ static const struct chain_events unit_events = {
 
 /* ---- open ---------------------------------------------------------------- */
 
-static int
+int
 unit_chain_new(struct unit *u, char *why, size_t n)
 {
     struct chain_spec spec = u->conf->chain;
@@ -240,7 +232,7 @@ unit_channel_open(struct unit *u, struct job *j)
 
 /* What an earlier connection left in the chain must end first: an old write
  * must not overtake a new one. */
-static void
+void
 unit_connect_go(struct unit *u)
 {
     struct job *j = u->now;
@@ -248,7 +240,7 @@ unit_connect_go(struct unit *u)
 
     if (u->in_chain)
         return; /* unit_request_over() comes back */
-    u->failed = false;
+    u->failed = u->ring_broken = false;
     u->reason[0] = '\0';
     if (j->is_local)
         rc = unit_local_open(u, j);
@@ -259,50 +251,6 @@ unit_connect_go(struct unit *u)
     else
         u->state = UNIT_CONNECTED;
     unit_job_over(u, rc, j->why[0] ? j->why : NULL); /* set in place */
-}
-
-static void
-unit_rechained(struct chain_op *op, int error)
-{
-    struct unit *u = op->data;
-
-    if (!error) {
-        u->chain_failed = false;
-        u->now->limits = *chain_limits(u->chain);
-        unit_tell(u, NEWS_LIMITS, chain_limits(u->chain));
-        unit_connect_go(u);
-        return;
-    }
-    chain_free(u->chain);
-    u->chain = NULL;
-    unit_job_over(u, error, op->why);
-}
-
-/* A chain with a layer that could not go on is made anew. */
-static void
-unit_rechain(struct unit *u)
-{
-    char why[256] = "";
-    int rc = unit_chain_new(u, why, sizeof why);
-
-    if (rc) {
-        u->chain = NULL;
-        unit_job_over(u, rc, why);
-        return;
-    }
-    u->op.done = unit_rechained;
-    chain_start(u->chain, &u->op);
-}
-
-static void
-unit_chain_gone(struct chain_op *op, int error)
-{
-    struct unit *u = op->data;
-
-    (void)error;
-    chain_free(u->chain);
-    u->chain = NULL;
-    unit_rechain(u);
 }
 
 static void
@@ -318,8 +266,7 @@ unit_connect(struct unit *u, struct job *j)
         return;
     }
     if (u->chain_failed && !u->in_chain) {
-        u->op.done = unit_chain_gone;
-        chain_stop(u->chain, &u->op);
+        unit_rechain(u);
         return;
     }
     unit_connect_go(u);
@@ -440,6 +387,8 @@ unit_request_over(struct unit *u)
         return;
     if (u->now->kind == JOB_CONNECT)
         unit_connect(u, u->now);
+    else if (u->now->kind == JOB_RECOVER)
+        unit_recover(u);
     else if (u->now->kind == JOB_CLOSE && !u->chan && !u->paused)
         unit_close(u);
 }
@@ -542,6 +491,9 @@ unit_next(struct unit *u)
         break;
     case JOB_REPLACE:
         unit_replace(u, j);
+        break;
+    case JOB_RECOVER:
+        unit_recover(u);
         break;
     case JOB_SHOW:
     case JOB_COMMAND:

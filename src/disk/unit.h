@@ -32,6 +32,7 @@ enum job_kind {
     JOB_PAUSE,
     JOB_RESUME,
     JOB_REPLACE,
+    JOB_RECOVER,
     JOB_SHOW,
     JOB_COMMAND
 };
@@ -57,6 +58,7 @@ struct job {
     int argc;
     /* the answer */
     int status;
+    bool tried; /* RECOVER: a chain was made, or tried to */
     char why[256];
     int table_fd;             /* CONNECT: a descriptor of its table, or -1 */
     bool late;                /* DISCONNECT: not everything had ended */
@@ -77,6 +79,7 @@ struct unit_news {
     struct loop_mail mail;
     struct disk *disk;
     enum news_kind kind;
+    bool ring_broken; /* FAILED */
     struct blk_limits limits;
     char why[256];
 };

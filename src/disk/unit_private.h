@@ -29,6 +29,8 @@ struct unit {
     bool paused;       /* by JOB_PAUSE */
     bool failed;       /* quarantined: everything is answered with -EIO */
     bool chain_failed; /* and only a new chain mends it */
+    bool ring_broken;  /* and only a new connection mends it */
+    bool recovering;   /* the chain is being made anew */
     char reason[256];
     struct log_limit throttled; /* news of it */
 };
@@ -40,8 +42,19 @@ extern const struct chan_ops head_ops;
 void unit_fail(struct unit *, const char *why);
 /* The front-end sends more rubbish than it may. */
 void unit_throttled(struct unit *);
+void unit_tell(struct unit *, enum news_kind, const struct blk_limits *);
+/* The job at work is over; the next may begin. */
+void unit_job_over(struct unit *, int status, const char *why);
+int unit_chain_new(struct unit *, char *why, size_t n);
+void unit_connect_go(struct unit *);
 /* A request came back from the chain. */
 void unit_request_over(struct unit *);
+
+/* unit_mend.c */
+/* A chain with a layer that could not go on is made anew, for the job at work
+ * (CONNECT, RECOVER); nothing is in it. */
+void unit_rechain(struct unit *);
+void unit_recover(struct unit *);
 
 /* unit_show.c */
 struct json_object *unit_show(struct unit *);

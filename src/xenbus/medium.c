@@ -118,9 +118,28 @@ vbd_reconnect(void *ctx, struct disk *d)
                      "the changed settings hold from the next connection on");
 }
 
+/* It stays connected: its requests end with errors, as a broken disk's do, and
+ * it can be recovered without the guest. */
+static void
+vbd_stopped(void *ctx, struct disk *d, const char *why)
+{
+    (void)d;
+    vbd_error_say(ctx, -EIO, why);
+}
+
+/* A connected vbd has no error. */
+static void
+vbd_recovered(void *ctx, struct disk *d)
+{
+    (void)d;
+    vbd_error_clear(ctx);
+}
+
 static const struct disk_owner vbd_owner = {
     .resized = vbd_resized,
     .failed = vbd_failed,
+    .stopped = vbd_stopped,
+    .recovered = vbd_recovered,
     .reconnect = vbd_reconnect,
 };
 

@@ -3,7 +3,9 @@
  * front_hold SOCKET DISK...: is the front-end of disks until its stdin ends.
  * Says "holding N" once it has them all.  When the daemon takes one away it
  * says "lost DISK" and ends with status 3.  With -w each disk gets a write, a
- * flush and a read first, and what was read must be what was written.
+ * flush and a read first, and what was read must be what was written.  So it
+ * does for each 'w' on stdin, and a read only for each 'r', and says how that
+ * went.
  */
 #include "config.h"
 
@@ -63,6 +65,24 @@ write_and_read(struct blktap_disk *d, int n)
     return rc ? rc : memcmp(to, from, sizeof(to)) ? -EBADMSG : 0;
 }
 
+static void
+told(char c, int n)
+{
+    char page[4096];
+    int i, rc = 0;
+
+    for (i = 0; i < n && !rc; i++) {
+        if (c == 'w')
+            rc = write_and_read(disk[i], i);
+        else if (c == 'r')
+            rc = one(disk[i], BLKTAP_READ, page);
+        else
+            return;
+    }
+    printf("%c: %s\n", c, rc ? strerror(-rc) : "done");
+    fflush(stdout);
+}
+
 static int
 hold(int n, char **names)
 {
@@ -74,6 +94,8 @@ hold(int n, char **names)
             return 1;
         if (ready[n].revents && read(STDIN_FILENO, &c, 1) <= 0)
             return 0;
+        if (ready[n].revents)
+            told(c, n);
         for (i = 0; i < n; i++) {
             if (ready[i].revents && blktap_reap(disk[i]) < 0) {
                 printf("lost %s\n", names[i]);

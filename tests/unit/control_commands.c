@@ -145,6 +145,13 @@ disk_resume(struct disk *d, disk_fn *done, void *ctx)
 }
 
 void
+disk_recover(struct disk *d, disk_fn *done, void *ctx)
+{
+    snprintf(did.text, sizeof(did.text), "recover %s", d->conf->name);
+    done(ctx, d, did.status, did.why);
+}
+
+void
 disk_command(struct disk *d, const char *layer, int argc,
              const char *const *argv,
              void (*done)(void *, int, struct json_object *), void *ctx)
@@ -384,6 +391,12 @@ pauses_and_resumes(void)
     did.why = "it is being closed";
     SAYS("resume web", "{\"error\":\"disk web: it is being closed\"}");
     CHECK_STR(did.text, "resume web");
+    did.why = "it is not quarantined";
+    SAYS("recover web", "{\"error\":\"disk web: it is not quarantined\"}");
+    CHECK_STR(did.text, "recover web");
+    did.status = 0;
+    SAYS("recover web",
+         "{\"result\":{\"disk\":\"web\",\"state\":\"connected\"}}");
     stop();
 }
 

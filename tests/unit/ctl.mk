@@ -2,6 +2,7 @@
 # blktapctl against the real daemon, on a host without Xen.
 ctl_functional = tests/functional/ctl_look tests/functional/ctl_copy \
 	tests/functional/ctl_bench tests/functional/ctl_front \
+	tests/functional/ctl_recover \
 	tests/functional/idle_disks
 dist_check_SCRIPTS += $(ctl_functional)
 EXTRA_DIST += tests/functional/ctl.sh

@@ -94,6 +94,22 @@ failed(void *ctx, struct disk *d, const char *why)
 }
 
 static void
+stopped(void *ctx, struct disk *d, const char *why)
+{
+    (void)ctx;
+    (void)d;
+    tell('s', 0, why);
+}
+
+static void
+recovered(void *ctx, struct disk *d)
+{
+    (void)ctx;
+    (void)d;
+    tell('m', 0, NULL);
+}
+
+static void
 reconnect(void *ctx, struct disk *d)
 {
     (void)ctx;
@@ -101,7 +117,8 @@ reconnect(void *ctx, struct disk *d)
     tell('R', 0, NULL);
 }
 
-static const struct disk_owner owner = { resized, failed, reconnect };
+static const struct disk_owner owner = { resized, failed, reconnect, stopped,
+                                         recovered };
 
 static struct loop *loops[1];
 static struct sweep *sweeps[1];
@@ -385,7 +402,7 @@ failed_flush_stops_the_disk(void)
     CHECK_EQ(fake.nsent, 0);
     CHECK_EQ(fake.last_error, -EIO);
     fake_run();
-    CHECK_STR(trail, "ocf");
+    CHECK_STR(trail, "ocs");
     CHECK(strstr(sentence, "flush failed"));
     teardown(d);
 }
@@ -464,7 +481,7 @@ fatal_layer_is_mended_by_a_new_connection(void)
     d = connect_disk();
     fake.chain_events->fatal(fake.chain_ctx, -EIO, "the medium went away");
     fake_run();
-    CHECK_STR(trail, "ocf");
+    CHECK_STR(trail, "ocs");
     CHECK_STR(sentence, "the medium went away");
     fake_request(&io, BLK_READ, 0, 512);
     CHECK_EQ(fake.last_error, -EIO);
@@ -476,10 +493,95 @@ fatal_layer_is_mended_by_a_new_connection(void)
     fake_run();
     CHECK_EQ(fake.chains, 2);
     CHECK_EQ(fake.chain_frees, 1);
-    CHECK_STR(trail, "ocfdc");
+    CHECK_STR(trail, "ocsdc");
     fake_request(&io, BLK_READ, 0, 512);
     CHECK_EQ(fake.nsent, 1);
     fake_end(0);
+    teardown(d);
+}
+
+/* The ring is gone on with; what comes meanwhile gets an error. */
+static void
+fatal_layer_is_mended_by_command(void)
+{
+    struct chan_io old, io;
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    fake_request(&old, BLK_READ, 0, 512);
+    fake.chain_events->fatal(fake.chain_ctx, -EIO, "the medium went away");
+    fake_run();
+    CHECK_STR(trail, "ocs");
+    /* Not before the old chain is empty. */
+    disk_recover(d, stepped, NULL);
+    fake_run();
+    CHECK_EQ(fake.chains, 1);
+    fake_request(&io, BLK_READ, 0, 512);
+    CHECK_EQ(fake.last_error, -EIO);
+    CHECK_EQ(fake.chains, 1);
+    fake.hold_steps = true;
+    fake_end(-EIO);
+    fake_run();
+    fake_request(&io, BLK_READ, 0, 512);
+    CHECK_EQ(fake.last_error, -EIO);
+    fake.hold_steps = false;
+    fake_step(0);
+    fake_run();
+    CHECK_EQ(fake.chains, 2);
+    CHECK_EQ(fake.chain_frees, 1);
+    CHECK_EQ(fake.chan_opens, 1);
+    CHECK_STR(trail, "ocsmp");
+    fake_request(&io, BLK_READ, 0, 512);
+    CHECK_EQ(fake.nsent, 1);
+    fake_end(0);
+    CHECK_EQ(fake.last_error, 0);
+    /* Once is enough. */
+    disk_recover(d, stepped, NULL);
+    fake_run();
+    CHECK_STR(trail, "ocsmpp!");
+    CHECK(strstr(sentence, "not quarantined"));
+    teardown(d);
+}
+
+static void
+recovery_that_fails_may_be_tried_again(void)
+{
+    struct chan_io io;
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    fake.chain_events->fatal(fake.chain_ctx, -EIO, "the medium went away");
+    fake_run();
+    fake.start_error = -ENODEV;
+    disk_recover(d, stepped, NULL);
+    fake_run();
+    CHECK_STR(trail, "ocsp!");
+    fake_request(&io, BLK_READ, 0, 512);
+    CHECK_EQ(fake.last_error, -EIO);
+    fake.start_error = 0;
+    disk_recover(d, stepped, NULL);
+    fake_run();
+    CHECK_STR(trail, "ocsp!mp");
+    fake_request(&io, BLK_READ, 0, 512);
+    CHECK_EQ(fake.nsent, 1);
+    fake_end(0);
+    teardown(d);
+}
+
+static void
+broken_ring_is_not_recovered(void)
+{
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    fake.chan_ops->broken(fake.chan_ctx, "ring 0: expected 32, found 99");
+    disk_recover(d, stepped, NULL);
+    fake_run();
+    CHECK_STR(trail, "ocfp!");
+    CHECK(strstr(sentence, "only a new connection"));
     teardown(d);
 }
 
@@ -778,6 +880,9 @@ main(int argc, char **argv)
     TEST(disconnect_drains);
     TEST(hung_request_does_not_hold_the_ring);
     TEST(fatal_layer_is_mended_by_a_new_connection);
+    TEST(fatal_layer_is_mended_by_command);
+    TEST(recovery_that_fails_may_be_tried_again);
+    TEST(broken_ring_is_not_recovered);
     TEST(broken_ring_is_told);
     TEST(resize_is_told);
     TEST(pause_and_close);
