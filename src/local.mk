@@ -9,3 +9,4 @@ blktapd_LDADD = libcontrol.a libxenbus.a libdisk.a libchannel.a \
 blktapd_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--dynamic-list=$(top_srcdir)/src/chain/plugin.syms
 EXTRA_DIST += src/chain/plugin.syms
+include tests/sim/daemon.mk

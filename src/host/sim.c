@@ -236,7 +236,9 @@ sim_step(struct sim *sim)
     loop = e->loop;
     if (loop)
         sim_loop_enter(loop);
+    sim->running = e;
     e->run(e);
+    sim->running = NULL;
     free(e);
     if (loop)
         sim_loop_round(loop);
@@ -349,6 +351,18 @@ void
 sim_kill(struct sim *sim)
 {
     end_program(sim, false);
+}
+
+void
+sim_kill_inside(struct sim *sim)
+{
+    free(sim->running);
+    sim->running = NULL;
+    for (int i = 0; i < 2; i++) {
+        free(sim->lent[i]);
+        sim->lent[i] = NULL;
+    }
+    sim_kill(sim);
 }
 
 void

@@ -32,14 +32,18 @@ deliver(struct sim_event *e)
 {
     struct news n = *(struct news *)e->data;
     struct store *s = &n.to->store;
+    struct sim *sim = n.to->sim;
     struct news *copy = e->data;
 
     copy->path = copy->token = NULL;
     sim_news_drop(copy);
+    sim->lent[0] = n.path;
+    sim->lent[1] = n.token;
     if (!n.path && s->renewed)
         s->renewed(s->ctx);
     else if (n.path && s->changed)
         s->changed(s->ctx, n.path, n.token);
+    sim->lent[0] = sim->lent[1] = NULL;
     free(n.path);
     free(n.token);
 }

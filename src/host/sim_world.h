@@ -27,6 +27,8 @@ struct sim {
     uint64_t dice[4];
     struct sim_event **heap;
     size_t events, room;
+    struct sim_event *running; /* while its callback runs */
+    char *lent[2];             /* texts that a callback is looking at */
     bool verbose;
     struct sim_loop *loops;
     struct sim_files *files;

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * alloc.c: a table of what the daemon has.  Open addressing; a key is an
+ * address, or a descriptor shifted and made odd (no address is odd).
+ */
+#include "config.h"
+
+#include "tests/sim/alloc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "host/host.h"
+
+/* What objcopy makes of the daemon's references. */
+void *alloc_malloc(size_t);
+void *alloc_calloc(size_t, size_t);
+void *alloc_realloc(void *, size_t);
+int alloc_posix_memalign(void **, size_t, size_t);
+char *alloc_strdup(const char *);
+int alloc_asprintf(char **, const char *, ...)
+    __attribute__((format(printf, 2, 3)));
+void alloc_free(void *);
+int alloc_host_memory(const char *, size_t, void **, int *);
+void alloc_host_memory_free(void *, size_t, int);
+void *alloc_mmap(void *, size_t, int, int, int, off_t);
+int alloc_fcntl(int, int, ...);
+int alloc_close(int);
+
+struct had {
+    uintptr_t key; /* 0: free */
+    size_t len;    /* of a mapping; 0: a block of the heap */
+};
+
+static struct {
+    struct had *slot;
+    size_t room, used;
+    bool on, failed;
+    uint64_t count, nth;
+    enum alloc_fails fails;
+} a;
+
+/* ---- the table ----------------------------------------------------------- */
+
+static size_t
+home(uintptr_t key)
+{
+    return (size_t)(((uint64_t)key * UINT64_C(0x9e3779b97f4a7c15)) >> 20) &
+           (a.room - 1);
+}
+
+static struct had *
+find(uintptr_t key)
+{
+    size_t i;
+
+    if (!a.room)
+        return NULL;
+    for (i = home(key); a.slot[i].key; i = (i + 1) & (a.room - 1)) {
+        if (a.slot[i].key == key)
+            return &a.slot[i];
+    }
+    return NULL;
+}
+
+static void
+insert(uintptr_t key, size_t len)
+{
+    size_t i = home(key);
+
+    while (a.slot[i].key)
+        i = (i + 1) & (a.room - 1);
+    a.slot[i] = (struct had){ key, len };
+    a.used++;
+}
+
+static void
+grow(void)
+{
+    struct had *old = a.slot;
+    size_t room = a.room;
+
+    a.room = room ? 2 * room : 1024;
+    a.slot = calloc(a.room, sizeof *a.slot);
+    if (!a.slot)
+        abort();
+    a.used = 0;
+    for (size_t i = 0; i < room; i++) {
+        if (old[i].key)
+            insert(old[i].key, old[i].len);
+    }
+    free(old);
+}
+
+static void
+have(uintptr_t key, size_t len)
+{
+    if (!a.on || !key)
+        return;
+    if (2 * (a.used + 1) > a.room)
+        grow();
+    insert(key, len);
+}
+
+/* What follows in the same run of slots must still be found. */
+static void
+lose(uintptr_t key)
+{
+    struct had *h = find(key), later;
+    size_t i;
+
+    if (!h)
+        return;
+    h->key = 0;
+    a.used--;
+    i = ((size_t)(h - a.slot) + 1) & (a.room - 1);
+    for (; a.slot[i].key; i = (i + 1) & (a.room - 1)) {
+        later = a.slot[i];
+        a.slot[i].key = 0;
+        a.used--;
+        insert(later.key, later.len);
+    }
+}
+
+static uintptr_t
+fd_key(int fd)
+{
+    return ((uintptr_t)(unsigned)fd << 1) | 1;
+}
+
+static bool
+refused(void)
+{
+    if (!a.on)
+        return false;
+    a.count++;
+    if (!a.nth || a.count < a.nth || (a.fails == ALLOC_ONCE && a.count > a.nth))
+        return false;
+    a.failed = true;
+    errno = ENOMEM;
+    return true;
+}
+
+/* ---- what the daemon calls ----------------------------------------------- */
+
+void *
+alloc_malloc(size_t n)
+{
+    void *p = refused() ? NULL : malloc(n);
+
+    have((uintptr_t)p, 0);
+    return p;
+}
+
+void *
+alloc_calloc(size_t n, size_t size)
+{
+    void *p = refused() ? NULL : calloc(n, size);
+
+    have((uintptr_t)p, 0);
+    return p;
+}
+
+void *
+alloc_realloc(void *old, size_t n)
+{
+    void *p;
+
+    if (refused())
+        return NULL;
+    if (old)
+        lose((uintptr_t)old);
+    p = realloc(old, n);
+    have((uintptr_t)(p ? p : old), 0);
+    return p;
+}
+
+int
+alloc_posix_memalign(void **out, size_t align, size_t n)
+{
+    int rc = refused() ? ENOMEM : posix_memalign(out, align, n);
+
+    if (!rc)
+        have((uintptr_t)*out, 0);
+    return rc;
+}
+
+char *
+alloc_strdup(const char *s)
+{
+    char *p = refused() ? NULL : strdup(s);
+
+    have((uintptr_t)p, 0);
+    return p;
+}
+
+int
+alloc_asprintf(char **out, const char *fmt, ...)
+{
+    va_list ap;
+    int n = -1;
+
+    va_start(ap, fmt);
+    if (!refused())
+        n = vasprintf(out, fmt, ap);
+    va_end(ap);
+    if (n >= 0)
+        have((uintptr_t)*out, 0);
+    return n;
+}
+
+void
+alloc_free(void *p)
+{
+    if (p)
+        lose((uintptr_t)p);
+    free(p);
+}
+
+int
+alloc_host_memory(const char *name, size_t len, void **addr, int *fd)
+{
+    int rc = refused() ? -ENOMEM : host_memory(name, len, addr, fd);
+
+    if (rc)
+        return rc;
+    have((uintptr_t)*addr, len);
+    if (fd)
+        have(fd_key(*fd), 0);
+    return 0;
+}
+
+void
+alloc_host_memory_free(void *addr, size_t len, int fd)
+{
+    if (addr)
+        lose((uintptr_t)addr);
+    if (fd >= 0)
+        lose(fd_key(fd));
+    host_memory_free(addr, len, fd);
+}
+
+void *
+alloc_mmap(void *at, size_t len, int prot, int flags, int fd, off_t off)
+{
+    void *p = refused() ? MAP_FAILED : mmap(at, len, prot, flags, fd, off);
+
+    if (p != MAP_FAILED)
+        have((uintptr_t)p, len);
+    return p;
+}
+
+/* Copies of a descriptor are descriptors. */
+int
+alloc_fcntl(int fd, int cmd, ...)
+{
+    va_list ap;
+    long arg;
+    int rc;
+
+    va_start(ap, cmd);
+    arg = cmd == F_GET_SEALS ? 0 : va_arg(ap, int);
+    va_end(ap);
+    if (cmd != F_DUPFD_CLOEXEC)
+        return fcntl(fd, cmd, arg);
+    rc = refused() ? -1 : fcntl(fd, cmd, arg);
+    if (rc >= 0)
+        have(fd_key(rc), 0);
+    return rc;
+}
+
+int
+alloc_close(int fd)
+{
+    if (fd >= 0)
+        lose(fd_key(fd));
+    return close(fd);
+}
+
+/* ---- what the test calls ------------------------------------------------- */
+
+void
+alloc_begin(void)
+{
+    a.on = true;
+    a.count = 0;
+}
+
+void
+alloc_end(void)
+{
+    a.on = false;
+}
+
+bool
+alloc_pause(void)
+{
+    bool was = a.on;
+
+    a.on = false;
+    return was;
+}
+
+void
+alloc_resume(bool was)
+{
+    a.on = was;
+}
+
+uint64_t
+alloc_count(void)
+{
+    return a.count;
+}
+
+size_t
+alloc_live(void)
+{
+    return a.used;
+}
+
+void
+alloc_fail(uint64_t nth, enum alloc_fails fails)
+{
+    a.nth = nth;
+    a.fails = fails;
+    a.failed = false;
+}
+
+bool
+alloc_failed(void)
+{
+    return a.failed;
+}
+
+void
+alloc_adopt(void *p)
+{
+    have((uintptr_t)p, 0);
+}
+
+void
+alloc_adopt_fd(int fd)
+{
+    have(fd_key(fd), 0);
+}
+
+void
+alloc_free_all(void)
+{
+    for (size_t i = 0; i < a.room; i++) {
+        struct had *h = &a.slot[i];
+
+        if (h->key & 1)
+            close((int)(h->key >> 1));
+        else if (h->key && h->len)
+            munmap((void *)h->key, h->len);
+        else if (h->key)
+            free((void *)h->key);
+        h->key = 0;
+    }
+    a.used = 0;
+}

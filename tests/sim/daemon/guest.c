@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * guest.c: requests of a front-end and their answers.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/daemon/guest_private.h"
+
+enum { PAGE = 4096 };
+enum { REQ_PROD = 0, REQ_EVENT = 4, RSP_PROD = 8, RSP_EVENT = 12 };
+
+void
+guest_fail(struct guest *g, const char *fmt, ...)
+{
+    va_list ap;
+    size_t n;
+
+    if (g->why[0])
+        return;
+    n = (size_t)snprintf(g->why, sizeof g->why,
+                         "guest %" PRIu32 " (%s): ", g->domid, g->disk);
+    va_start(ap, fmt);
+    vsnprintf(g->why + n, sizeof g->why - n, fmt, ap);
+    va_end(ap);
+    g->world->failed = true;
+}
+
+/* ---- the ring, from the other end ---------------------------------------- */
+
+/* Pages are granted one by one and need not be neighbours. */
+static uint8_t *
+at(const struct guest_queue *q, size_t off)
+{
+    return q->page[off / PAGE] + off % PAGE;
+}
+
+static void
+put_bytes(const struct guest_queue *q, size_t off, const void *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        *at(q, off + i) = ((const uint8_t *)bytes)[i];
+}
+
+static uint32_t
+get32(const struct guest_queue *q, size_t off)
+{
+    uint32_t v;
+
+    memcpy(&v, at(q, off), sizeof v);
+    return v;
+}
+
+static size_t
+slot(const struct guest_queue *q, uint32_t index)
+{
+    return BLKIF_RING_HEADER + (size_t)(index & (q->n - 1)) *
+                                   blkif_layout(q->guest->plan.abi)->stride;
+}
+
+static void
+push(struct guest_queue *q, uint32_t old)
+{
+    uint32_t event;
+
+    put_bytes(q, REQ_PROD, &q->prod, 4);
+    event = get32(q, REQ_EVENT);
+    if (q->prod - event < q->prod - old)
+        sim_port_notify(q->guest->sim, q->guest->domid, q->port);
+}
+
+/* ---- requests ------------------------------------------------------------ */
+
+static struct guest_request *
+request_spare(struct guest *g)
+{
+    for (int i = 0; i < GUEST_REQUESTS; i++) {
+        if (!g->request[i].used)
+            return &g->request[i];
+    }
+    return NULL;
+}
+
+static bool
+writes(uint8_t op)
+{
+    return op == BLKIF_WRITE || op == BLKIF_BARRIER;
+}
+
+static void
+segments_fill(struct guest *g, struct guest_request *r)
+{
+    uint64_t sector = r->sector, left = r->sectors;
+
+    for (r->segs = 0; left; r->segs++) {
+        uint64_t n = 1 + sim_below(g->sim, left < 8 ? left : 8);
+        unsigned first = (unsigned)sim_below(g->sim, 9 - n);
+        uint8_t *page;
+
+        if (r->segs == GUEST_SEGS - 1 || sim_below(g->sim, 2)) {
+            n = left < 8 ? left : 8;
+            first = 0;
+        }
+        r->page[r->segs] = g->spare[--g->spares];
+        r->first[r->segs] = (uint8_t)first;
+        r->last[r->segs] = (uint8_t)(first + n - 1);
+        page = g->data[r->page[r->segs]] + first * MODEL_SECTOR;
+        for (uint64_t i = 0; i < n; i++, sector++) {
+            if (writes(r->op))
+                model_write(&g->model, sector, page + i * MODEL_SECTOR);
+            else
+                model_read(&g->model, sector);
+        }
+        left -= n;
+    }
+}
+
+static void
+segment_bytes(const struct guest *g, const struct guest_request *r, unsigned i,
+              uint8_t out[BLKIF_SEG_SIZE])
+{
+    uint32_t ref = guest_ref(g, r->page[i]);
+
+    memset(out, 0, BLKIF_SEG_SIZE);
+    memcpy(out, &ref, 4);
+    out[4] = r->first[i];
+    out[5] = r->last[i];
+}
+
+static void
+encode(struct guest *g, const struct guest_request *r, uint8_t *raw)
+{
+    const struct blkif_layout *l = blkif_layout(g->plan.abi);
+    uint8_t seg[BLKIF_SEG_SIZE];
+    uint16_t segs = (uint16_t)r->segs;
+    uint32_t ref;
+
+    memset(raw, 0xa5, l->stride);
+    raw[0] = r->op;
+    raw[1] = (uint8_t)r->segs;
+    memcpy(raw + l->id, &r->id, 8);
+    memcpy(raw + l->sector, &r->sector, 8);
+    if (r->op == BLKIF_DISCARD) {
+        raw[1] = 0;
+        memcpy(raw + l->count, &r->sectors, 8);
+        return;
+    }
+    if (r->list != GUEST_PAGES) {
+        raw[0] = BLKIF_INDIRECT;
+        raw[1] = r->op;
+        memcpy(raw + 2, &segs, 2);
+        ref = guest_ref(g, r->list);
+        memcpy(raw + l->grefs, &ref, 4);
+    }
+    for (unsigned i = 0; i < r->segs; i++) {
+        segment_bytes(g, r, i, seg);
+        memcpy(r->list != GUEST_PAGES
+                   ? g->data[r->list] + i * (size_t)BLKIF_SEG_SIZE
+                   : raw + l->seg + i * (size_t)BLKIF_SEG_SIZE,
+               seg, sizeof seg);
+    }
+}
+
+static uint8_t
+choose_op(struct guest *g)
+{
+    uint64_t dice = sim_below(g->sim, 100);
+
+    if (dice < 8 && g->plan.flushes)
+        return BLKIF_FLUSH;
+    if (dice < 11 && g->plan.discards && g->discard)
+        return BLKIF_DISCARD;
+    if (dice < 14 && g->barrier && g->plan.writes)
+        return BLKIF_BARRIER;
+    return dice < 62 && g->plan.writes ? BLKIF_WRITE : BLKIF_READ;
+}
+
+/* A range that no request on its way is about; false: none now. */
+static bool
+choose_range(struct guest *g, struct guest_request *r)
+{
+    uint64_t most = g->indirect && sim_below(g->sim, 4) == 0 ? 160 : 24;
+
+    if (r->op == BLKIF_FLUSH ||
+        (r->op == BLKIF_BARRIER && sim_below(g->sim, 2)))
+        return true;
+    r->sectors = 1 + sim_below(g->sim, most);
+    if (r->op == BLKIF_BARRIER && r->sectors > 24)
+        r->sectors = 24;
+    r->sector = sim_below(g->sim, g->model.sectors - r->sectors);
+    if (!model_ready(&g->model, r->sector, r->sectors, r->op != BLKIF_READ))
+        return false;
+    return g->spares > GUEST_SEGS + 1;
+}
+
+static void
+discard_sent(struct guest *g, struct guest_request *r)
+{
+    for (uint64_t i = 0; i < r->sectors; i++)
+        model_discard(&g->model, r->sector + i);
+}
+
+/* true: one was sent. */
+static bool
+send_one(struct guest *g, struct guest_queue *q)
+{
+    struct guest_request *r = request_spare(g);
+    uint8_t raw[BLKIF_RAW_MAX];
+
+    if (!r || q->prod - q->cons == q->n)
+        return false;
+    *r = (struct guest_request){ .op = choose_op(g), .list = GUEST_PAGES };
+    if (!choose_range(g, r))
+        return false;
+    if (r->op == BLKIF_DISCARD)
+        discard_sent(g, r);
+    else if (r->sectors)
+        segments_fill(g, r);
+    if (r->segs > CHAN_DIRECT_MAX || (r->segs && r->op != BLKIF_BARRIER &&
+                                      g->indirect && !sim_below(g->sim, 6)))
+        r->list = g->spare[--g->spares];
+    r->flush = model_flush(&g->model);
+    r->used = true;
+    r->queue = (unsigned)(q - g->queue);
+    r->sent_ns = sim_now(g->sim);
+    r->id = g->sent++ << 8 | (uint64_t)(r - g->request);
+    encode(g, r, raw);
+    put_bytes(q, slot(q, q->prod), raw, blkif_layout(g->plan.abi)->stride);
+    q->prod++;
+    g->inflight++;
+    return true;
+}
+
+void
+guest_send(struct guest *g)
+{
+    for (unsigned i = 0; i < g->queues; i++) {
+        struct guest_queue *q = &g->queue[i];
+        uint32_t old = q->prod;
+        uint64_t n = sim_below(g->sim, 4);
+
+        while (n-- && g->inflight < g->plan.depth &&
+               g->sent < g->plan.requests && send_one(g, q))
+            ;
+        if (q->prod != old)
+            push(q, old);
+    }
+}
+
+/* ---- answers ------------------------------------------------------------- */
+
+static void
+answer_data(struct guest *g, struct guest_request *r, bool ok)
+{
+    uint64_t sector = r->sector;
+    char why[200] = "";
+
+    for (unsigned i = 0; i < r->segs; i++) {
+        const uint8_t *page =
+            g->data[r->page[i]] + r->first[i] * (size_t)MODEL_SECTOR;
+
+        for (unsigned k = 0; k <= (unsigned)(r->last[i] - r->first[i]);
+             k++, sector++) {
+            if (writes(r->op))
+                model_written(&g->model, sector, ok);
+            else if (model_got(&g->model, sector,
+                               page + k * (size_t)MODEL_SECTOR, ok, why,
+                               sizeof why))
+                guest_fail(g, "%s", why);
+        }
+        g->spare[g->spares++] = r->page[i];
+    }
+}
+
+static void
+answer(struct guest *g, struct guest_request *r, int status)
+{
+    bool ok = status == BLKIF_OKAY;
+
+    if (!ok) {
+        g->errors++;
+        if (!g->plan.errors)
+            guest_fail(g, "request %" PRIu64 " (operation %u) was answered %d",
+                       r->id >> 8, r->op, status);
+    }
+    if (r->op == BLKIF_DISCARD) {
+        for (uint64_t i = 0; i < r->sectors; i++)
+            model_discarded(&g->model, r->sector + i, ok);
+    } else {
+        answer_data(g, r, ok);
+    }
+    if (ok && (r->op == BLKIF_FLUSH || r->op == BLKIF_BARRIER))
+        model_flushed(&g->model, r->flush);
+    if (r->list != GUEST_PAGES)
+        g->spare[g->spares++] = r->list;
+    if (g->latency)
+        g->latency(g->latency_ctx, sim_now(g->sim) - r->sent_ns);
+    r->used = false;
+    g->inflight--;
+    g->answered++;
+}
+
+static void
+take(struct guest_queue *q)
+{
+    struct guest *g = q->guest;
+    uint8_t raw[12];
+    uint64_t id;
+    int16_t status;
+    struct guest_request *r;
+
+    for (size_t i = 0; i < sizeof raw; i++)
+        raw[i] = *at(q, slot(q, q->cons) + i);
+    memcpy(&id, raw, 8);
+    memcpy(&status, raw + 10, 2);
+    r = &g->request[id & 0xff];
+    if ((id & 0xff) >= GUEST_REQUESTS || !r->used || r->id != id ||
+        &g->queue[r->queue] != q) {
+        guest_fail(g,
+                   "an answer for a request that is not on its way: "
+                   "%" PRIx64,
+                   id);
+        return;
+    }
+    if (raw[8] != r->op && raw[8] != BLKIF_INDIRECT)
+        guest_fail(g, "the answer to operation %u says %u", r->op, raw[8]);
+    answer(g, r, status);
+}
+
+/* An event came.  Without one no answer is looked for. */
+void
+guest_notified(void *data)
+{
+    struct guest_queue *q = data;
+    uint32_t prod, event;
+
+    for (;;) {
+        prod = get32(q, RSP_PROD);
+        if (prod - q->cons > q->prod - q->cons) {
+            guest_fail(q->guest,
+                       "rsp_prod %" PRIu32 " is not between %" PRIu32
+                       " and %" PRIu32,
+                       prod, q->cons, q->prod);
+            return;
+        }
+        if (prod == q->cons)
+            break;
+        while (q->cons != prod && !q->guest->why[0])
+            take(q), q->cons++;
+        if (q->guest->why[0])
+            return;
+        event = q->cons + 1;
+        put_bytes(q, RSP_EVENT, &event, 4);
+    }
+}

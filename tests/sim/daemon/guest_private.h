@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* guest_private.h: what guest.c and guest_bus.c know of each other. */
+#ifndef TESTS_SIM_DAEMON_GUEST_PRIVATE_H
+#define TESTS_SIM_DAEMON_GUEST_PRIVATE_H
+
+#include "tests/sim/daemon/guest.h"
+
+enum { GUEST_REF_DATA = 1000, GUEST_REF_RING = 100 };
+
+static inline uint32_t
+guest_ref(const struct guest *g, unsigned page)
+{
+    (void)g;
+    return GUEST_REF_DATA + page;
+}
+
+void guest_fail(struct guest *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void guest_send(struct guest *);
+void guest_notified(void *queue);
+
+#endif
