@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "channel/internal.h"
+#include "seeded.h"
 
 enum { BUFFER_MIN = 1 << 20 };
 
@@ -199,6 +200,11 @@ start_queue(struct chan *c, struct queue *q, bool adopted, char *why,
                              why_size);
         if (n < 0)
             return n;
+        if (SEEDED_RESUME_AT_RSP_PROD) {
+            while (n > 0)
+                inflight_drop(&c->table, q->backlog[--n]);
+            inflight_begin(&c->table, q->index, cons = rsp);
+        }
         q->backlog_n = (unsigned)n;
     } else {
         inflight_begin(&c->table, q->index, cons);
@@ -409,7 +415,7 @@ chan_complete(struct chan_io *io, int error)
 
     c->given--;
     if (!c->closed)
-        req_answer(r, status_of(error));
+        req_answer(r, status_of(SEEDED_DROPPED_ERROR ? 0 : error));
     else if (!c->given)
         chan_free(c);
 }

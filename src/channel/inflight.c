@@ -13,6 +13,7 @@
 
 #include "channel/inflight.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -330,9 +331,12 @@ inflight_note(struct inflight *f, unsigned queue,
               const uint8_t raw[BLKIF_RAW_MAX])
 {
     struct inflight_queue *q = &f->table->queue[queue];
-    uint32_t i = f->spare[--f->spares];
-    struct inflight_entry *e = &f->table->entry[i];
+    struct inflight_entry *e;
+    uint32_t i;
 
+    assert(f->spares);
+    i = f->spare[--f->spares];
+    e = &f->table->entry[i];
     e->queue = queue;
     e->index = q->cons;
     memcpy(e->raw, raw, sizeof(e->raw));

@@ -183,6 +183,8 @@ void queue_take(struct queue *);
 /* Looks again, and unmasks or goes on. */
 void queue_check(struct queue *);
 /* Writes the response; not yet published. */
+void queue_answer(struct req *);
+/* That, and nothing of the request is needed any more but its entry. */
 void queue_respond(struct req *);
 /* Publishes what was written, tells the guest, lets go on what waited. */
 void queue_publish(struct queue *);

@@ -7,7 +7,7 @@ libchannel_a_SOURCES = src/channel/blkif.h src/channel/buffers.c \
 	src/channel/req.c src/channel/ring.c src/channel/ring.h \
 	src/channel/shm.h src/channel/sweep.c src/channel/throttle.c \
 	src/channel/validate.c \
-	src/channel/validate.h
+	src/channel/validate.h src/seeded.h
 
 include tests/unit/channel.mk
 include tests/fuzz/channel.mk

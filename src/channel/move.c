@@ -5,6 +5,7 @@
  * its own request, and for no other (XSA-365).
  */
 #include "channel/internal.h"
+#include "seeded.h"
 
 _Static_assert(CHAN_INDIRECT_MAX *BLKIF_SEG_SIZE <= BLKIF_PAGE,
                "all segments of an INDIRECT request lie in its first page");
@@ -69,7 +70,7 @@ add_data(struct sweep *s, struct req *r, bool to_guest)
     uint8_t *at = r->io.iov.iov_base;
 
     r->copy = s->copies;
-    for (unsigned i = 0; i < r->nsegs; i++) {
+    for (unsigned i = 0; i + SEEDED_OFF_BY_ONE_SEGMENT < r->nsegs; i++) {
         const struct seg *g = &r->seg[i];
 
         add(s, r, g->gref, g->off, g->len, at, to_guest);

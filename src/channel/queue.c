@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "channel/internal.h"
+#include "seeded.h"
 
 /* Nothing new may be consumed now; chan_ended() comes when that may have
  * changed. */
@@ -163,7 +164,9 @@ queue_check(struct queue *q)
 
     if (q->chan->broken)
         return;
-    if (ring_final(&q->ring, &avail, why, sizeof(why)))
+    if (SEEDED_MISSED_FINAL_CHECK)
+        sweep_unmask(q);
+    else if (ring_final(&q->ring, &avail, why, sizeof(why)))
         chan_break(q->chan, why);
     else if (avail)
         sweep_later(q);
@@ -194,14 +197,27 @@ count(const struct req *r)
 }
 
 void
+queue_answer(struct req *r)
+{
+    struct queue *q = r->queue;
+
+    inflight_answer(&q->chan->table, r->entry, q->ring.rsp);
+    if (SEEDED_REFETCHED_FIELD)
+        r->id = ring_id(&q->ring);
+    ring_respond(&q->ring, r->id, r->answer, r->status);
+    if (SEEDED_DOUBLE_ANSWER && r->op == BLKIF_FLUSH)
+        ring_respond(&q->ring, r->id, r->answer, r->status);
+}
+
+void
 queue_respond(struct req *r)
 {
     struct queue *q = r->queue;
 
     count(r);
     req_unbuffer(r);
-    inflight_answer(&q->chan->table, r->entry, q->ring.rsp);
-    ring_respond(&q->ring, r->id, r->answer, r->status);
+    if (!SEEDED_ACK_BEFORE_WRITE || r->op != BLKIF_WRITE || !r->given)
+        queue_answer(r);
     req_push(&q->answered, r);
     sweep_dirty(q);
 }
@@ -218,7 +234,8 @@ queue_publish(struct queue *q)
         c->stats.notifies++;
     }
     while ((r = req_pop(&q->answered))) {
-        inflight_drop(&c->table, r->entry);
+        if (!SEEDED_LEAKED_ENTRY || r->op != BLKIF_WRITE)
+            inflight_drop(&c->table, r->entry);
         if (q->barrier == r)
             q->barrier = NULL;
         req_put(r);

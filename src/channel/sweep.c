@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "channel/internal.h"
+#include "seeded.h"
 
 enum { PORT_MAX = 1 << 17 }; /* Xen has no more event channels in a domain */
 
@@ -179,6 +180,11 @@ give(struct sweep *s)
 
         r->given = true;
         c->given++;
+        if (SEEDED_ACK_BEFORE_WRITE && r->op == BLKIF_WRITE) {
+            queue_answer(r);
+            sweep_dirty(r->queue);
+            sweep_kick(s);
+        }
         c->ops->request(c->ctx, &r->io);
     }
 }
