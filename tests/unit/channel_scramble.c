@@ -10,6 +10,7 @@
 
 static uint64_t seed = 1;
 static unsigned scrambled;
+static unsigned taken[BLKIF_INDIRECT + 1]; /* good ones, by operation */
 
 static uint32_t
 dice(void)
@@ -104,6 +105,8 @@ one(struct rig *g, uint64_t id)
     struct verdict v = expect(g, &op);
     struct front_response rsp;
 
+    if (v.status == BLKIF_OKAY)
+        taken[op.op]++;
     front_put(&g->front[0], &op);
     front_push(&g->front[0]);
     fake_run(&g->fake);
@@ -134,6 +137,10 @@ first_reading_counts(enum chan_abi abi)
     good = g.sink.given;
     CHECK(good > 2000);
     CHECK(good < 18000);
+    for (unsigned op = 0; op <= BLKIF_INDIRECT; op++) {
+        CHECK(op == 4 || taken[op] > 100); /* 4: no such operation */
+        taken[op] = 0;
+    }
     CHECK_EQ(g.sink.broken, 0);
     rig_end(&g);
 }
