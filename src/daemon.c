@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "seccomp_table.h"
+
 /* ---- the data loops ------------------------------------------------------ */
 
 static int
@@ -238,6 +240,38 @@ daemon_signals(struct daemon *d)
     return rc;
 }
 
+/* Sanitizers make calls of their own. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+/* Where the kernel has no filters the unit's sandbox must do. */
+static int
+daemon_sandbox(struct daemon *d, char *why, size_t n)
+{
+    int rc;
+
+    if (!d->conf->sandbox || SANITIZED) {
+        log_line(BLK_WARN, NULL, "no filter of system calls: %s",
+                 SANITIZED ? "a build with sanitizers"
+                           : "daemon.sandbox is false");
+        return 0;
+    }
+    rc = seccomp_filter(SECCOMP_EPERM, why, n);
+    if (rc != -EINVAL && rc != -ENOSYS)
+        return rc;
+    log_line(BLK_WARN, NULL, "%s", why);
+    why[0] = '\0';
+    return 0;
+}
+
 int
 daemon_start(struct daemon *d, char *why, size_t n)
 {
@@ -257,6 +291,8 @@ daemon_start(struct daemon *d, char *why, size_t n)
         rc = daemon_assemble(d, why, n);
     if (!rc)
         rc = watchdog_start(d);
+    if (!rc)
+        rc = daemon_sandbox(d, why, n);
     if (rc && !why[0])
         snprintf(why, n, "can't start: %s", strerror(-rc));
     return rc;

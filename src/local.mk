@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 sbin_PROGRAMS += blktapd
 blktapd_SOURCES = src/main.c src/daemon.c src/daemon.h src/privileges.c \
-	src/notify.c src/reload.c
+	src/notify.c src/reload.c src/seccomp.c src/seccomp_table.h
 blktapd_LDADD = libcontrol.a libxenbus.a libdisk.a libchannel.a \
 	libblkconfig.a libchain.a libhost.a $(XEN_LIBS) $(URING_LIBS) $(CONFIG_LIBS) $(JSON_LIBS) \
-	$(SYSTEMD_LIBS) $(EV_LIBS) -ldl -lpthread
+	$(SYSTEMD_LIBS) $(SECCOMP_LIBS) $(EV_LIBS) -ldl -lpthread
 # Modules find the functions of plugin.h in the daemon.
 blktapd_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--dynamic-list=$(top_srcdir)/src/chain/plugin.syms
 EXTRA_DIST += src/chain/plugin.syms
 include tests/sim/daemon.mk
+
+check_PROGRAMS += tests/unit/daemon_seccomp
+TESTS += tests/unit/daemon_seccomp
+tests_unit_daemon_seccomp_SOURCES = tests/unit/daemon_seccomp.c \
+	src/seccomp.c src/seccomp_table.h
+tests_unit_daemon_seccomp_LDADD = $(SECCOMP_LIBS) -lpthread
+dist_check_SCRIPTS += tests/functional/daemon_sandbox
+TESTS += tests/functional/daemon_sandbox

@@ -37,11 +37,12 @@ struct conf_disk {
 
 struct conf {
     unsigned refs;
-    const char *control;      /* socket path */
-    const char *user;         /* to become, when started as root; or NULL */
-    unsigned loops;           /* data loops; default 1 */
-    unsigned workers;         /* per loop; 0: one per core */
-    int log_level;            /* enum blk_level */
+    const char *control; /* socket path */
+    bool sandbox;        /* give system calls up once started; default yes */
+    const char *user;    /* to become, when started as root; or NULL */
+    unsigned loops;      /* data loops; default 1 */
+    unsigned workers;    /* per loop; 0: one per core */
+    int log_level;       /* enum blk_level */
     const char *const *kinds; /* back-end kinds to serve; NULL-ended */
     struct conf_disk *disk;
     unsigned disks;

@@ -104,6 +104,9 @@ conf_needs_restart(const struct conf *from, const struct conf *to)
     if (!same(from->user, to->user))
         return "daemon.user has changed: it takes effect after "
                "\"systemctl restart blktapd\"";
+    if (from->sandbox != to->sandbox)
+        return "daemon.sandbox has changed: it takes effect after "
+               "\"systemctl restart blktapd\"";
     if (from->loops != to->loops)
         return "daemon.loops has changed: it takes effect after "
                "\"systemctl restart blktapd\"";

@@ -107,6 +107,9 @@ static const struct conf_key daemon_keys[] = {
       .at = offsetof(struct conf, log_level),
       .choices = log_names,
       .values = log_values },
+    { .name = "sandbox",
+      .read = key_bool,
+      .at = offsetof(struct conf, sandbox) },
     { .name = "kinds", .read = key_kinds, .at = offsetof(struct conf, kinds) },
     { .name = NULL },
 };

@@ -94,8 +94,10 @@ print_daemon(FILE *f, const struct conf *conf)
     fputs("daemon = {\n", f);
     print_key(f, "  ", "control", conf->control);
     print_key(f, "  ", "user", conf->user);
-    fprintf(f, "  loops = %u;\n  workers = %u;\n  log = \"%s\";\n  kinds = (",
-            conf->loops, conf->workers, log_name(conf->log_level));
+    fprintf(f, "  loops = %u;\n  workers = %u;\n  log = \"%s\";\n", conf->loops,
+            conf->workers, log_name(conf->log_level));
+    fprintf(f, "  sandbox = %s;\n  kinds = (",
+            conf->sandbox ? "true" : "false");
     for (kind = conf->kinds; *kind; kind++) {
         fputs(kind == conf->kinds ? " " : ", ", f);
         print_string(f, *kind);

@@ -27,6 +27,7 @@ conf_new(void)
     conf->refs = 1;
     conf->control = BLKTAPD_RUNDIR "/control";
     conf->loops = 1;
+    conf->sandbox = true;
     conf->log_level = BLK_INFO;
     conf->kinds = kinds_default;
     return conf;

@@ -36,6 +36,7 @@ defaults(void)
     CHECK(!conf->user);
     CHECK_EQ(conf->loops, 1);
     CHECK_EQ(conf->workers, 0);
+    CHECK(conf->sandbox);
     CHECK_EQ(conf->log_level, BLK_INFO);
     CHECK_STR(conf->kinds[0], "vbd");
     CHECK_STR(conf->kinds[1], "vbd3");
@@ -287,6 +288,7 @@ restarts(void)
         { "user = \"x\";", "daemon.user" },
         { "loops = 2;", "daemon.loops" },
         { "workers = 2;", "daemon.workers" },
+        { "sandbox = false;", "daemon.sandbox" },
         { "kinds = ( \"vbd\" );", "daemon.kinds" },
         { "kinds = ( \"vbd\", \"qdisk\" );", "daemon.kinds" },
     };
