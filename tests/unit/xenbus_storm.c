@@ -153,6 +153,60 @@ storm_in_one_go(void)
     at_the_end();
 }
 
+static void
+add_other(void)
+{
+    set("/local/domain/9/device/vbd/51712/backend",
+        "/local/domain/0/backend/vbd3/9/51712");
+    set("/local/domain/9/device/vbd/51712/state", "1");
+    set("/local/domain/0/backend/vbd3/9/51712/frontend",
+        "/local/domain/9/device/vbd/51712");
+    set("/local/domain/0/backend/vbd3/9/51712/frontend-id", "9");
+    set("/local/domain/0/backend/vbd3/9/51712/params", "other");
+    set("/local/domain/0/backend/vbd3/9/51712/online", "1");
+}
+
+/* Connects and disconnects as fast as it is let, for ten seconds: calls to the
+ * host are bounded in each, and another front-end's move is seen in the same
+ * round. */
+static void
+toggling(void)
+{
+    static const char *const way[] = { "1", "3", "5", "6" };
+    unsigned second, i, calls, most = 0, toggles;
+
+    world_reset();
+    add_disk("other", NULL, NULL, 0);
+    make_vbd("web-root");
+    front_nodes();
+    world_start();
+    add_other();
+    toggles = fd.connects;
+    for (second = 0; second < 10; second++) {
+        calls = w.calls;
+        for (i = 0; i < 2000; i++) {
+            front(way[i % 4]);
+            world_run();
+        }
+        set("/local/domain/0/backend/vbd3/9/51712/state", "1");
+        world_run();
+        CHECK_STR(get("/local/domain/0/backend/vbd3/9/51712/state"), "2");
+        world_advance(SECOND);
+        if (w.calls - calls > most)
+            most = w.calls - calls;
+    }
+    toggles = fd.connects - toggles;
+    printf("# %u connections in 10 s, at most %u calls to the host a second\n",
+           toggles, most);
+    CHECK(toggles > 10);
+    CHECK(toggles <= 10 * 51);
+    CHECK(most < 50 * 60);
+    front("1");
+    world_advance(2 * SECOND);
+    CHECK_STR(back_state(), "2");
+    at_the_end();
+}
+
 /* While one guest storms another's connection takes no longer. */
 static void
 others_are_served(void)
@@ -164,14 +218,7 @@ others_are_served(void)
     make_vbd("web-root");
     front_nodes();
     world_start();
-    set("/local/domain/9/device/vbd/51712/backend",
-        "/local/domain/0/backend/vbd3/9/51712");
-    set("/local/domain/9/device/vbd/51712/state", "1");
-    set("/local/domain/0/backend/vbd3/9/51712/frontend",
-        "/local/domain/9/device/vbd/51712");
-    set("/local/domain/0/backend/vbd3/9/51712/frontend-id", "9");
-    set("/local/domain/0/backend/vbd3/9/51712/params", "other");
-    set("/local/domain/0/backend/vbd3/9/51712/online", "1");
+    add_other();
     for (i = 0; i < 5000; i++)
         front(i % 2 ? "3" : "6");
     set("/local/domain/0/backend/vbd3/9/51712/state", "1");
@@ -343,6 +390,7 @@ main(int argc, char **argv)
         TEST(every_pair);
         TEST(storm_of_states);
         TEST(storm_in_one_go);
+        TEST(toggling);
         TEST(others_are_served);
     }
     TEST(random_walks);
