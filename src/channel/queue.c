@@ -202,8 +202,6 @@ queue_answer(struct req *r)
     struct queue *q = r->queue;
 
     inflight_answer(&q->chan->table, r->entry, q->ring.rsp);
-    if (SEEDED_REFETCHED_FIELD)
-        r->id = ring_id(&q->ring);
     ring_respond(&q->ring, r->id, r->answer, r->status);
     if (SEEDED_DOUBLE_ANSWER && r->op == BLKIF_FLUSH)
         ring_respond(&q->ring, r->id, r->answer, r->status);

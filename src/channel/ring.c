@@ -88,14 +88,6 @@ ring_final(struct ring *r, uint32_t *avail, char *why, size_t why_size)
     return ring_look(r, avail, why, why_size);
 }
 
-uint64_t
-ring_id(const struct ring *r)
-{
-    const uint8_t *at = slot(r, r->rsp);
-
-    return shm_load(at + RSP_ID) | (uint64_t)shm_load(at + RSP_ID + 4) << 32;
-}
-
 /* Field by field: the bytes between and behind are not ours, and whatever lies
  * on our stack would be shown to the guest with them. */
 uint32_t
@@ -103,6 +95,8 @@ ring_respond(struct ring *r, uint64_t id, uint8_t op, int16_t status)
 {
     uint8_t *at = slot(r, r->rsp);
 
+    if (SEEDED_REFETCHED_FIELD)
+        id = shm_load(at + RSP_ID) | (uint64_t)shm_load(at + RSP_ID + 4) << 32;
     shm_store(at + RSP_ID, (uint32_t)id);
     shm_store(at + RSP_ID + 4, (uint32_t)(id >> 32));
     *(volatile uint8_t *)(at + RSP_OP) = op;

@@ -40,9 +40,6 @@ void ring_take(struct ring *, uint8_t raw[BLKIF_RAW_MAX]);
  * only after *avail was 0 may we sleep. */
 int ring_final(struct ring *, uint32_t *avail, char *why, size_t why_size);
 
-/* What the next response's slot holds as its id now.  Whoever believes it has
- * read the ring twice: of seeded.h's bugs, only. */
-uint64_t ring_id(const struct ring *);
 /* Writes one response; returns its index.  Not yet seen by the guest. */
 uint32_t ring_respond(struct ring *, uint64_t id, uint8_t op, int16_t status);
 /* Responses written are seen from now on; true: notify the guest. */
