@@ -213,33 +213,113 @@ start_queue(struct chan *c, struct queue *q, bool adopted, char *why,
     return 0;
 }
 
+/* Goes on from the table; -EINVAL or -EPROTO when it can't be used. */
+static int
+start_adopted(struct chan *c, int inherit, char *why, size_t why_size)
+{
+    int error = inflight_adopt(&c->table, &c->params, inherit, why, why_size);
+
+    for (unsigned i = 0; !error && i < c->params.queues; i++)
+        error = start_queue(c, &c->queue[i], true, why, why_size);
+    return error;
+}
+
+static int
+start_new(struct chan *c, char *why, size_t why_size)
+{
+    int error = inflight_make(&c->table, &c->params);
+
+    for (unsigned i = 0; !error && i < c->params.queues; i++)
+        error = start_queue(c, &c->queue[i], false, why, why_size);
+    return error;
+}
+
+/* What start_adopted() had begun. */
+static void
+forget_adopted(struct chan *c)
+{
+    inflight_free(&c->table);
+    for (unsigned i = 0; i < c->params.queues; i++) {
+        free(c->queue[i].backlog);
+        c->queue[i].backlog = NULL;
+        c->queue[i].backlog_n = 0;
+    }
+}
+
+/* A served front-end, and no table to go on from: only a ring on which all was
+ * answered can be gone on from. */
+static int
+all_answered(struct chan *c, char *why, size_t why_size)
+{
+    uint32_t open = 0;
+    size_t at = strlen(why);
+
+    for (unsigned i = 0; i < c->params.queues; i++)
+        open += ring_shared_req(c->queue[i].pages) -
+                ring_shared_rsp(c->queue[i].pages);
+    if (!at)
+        at = (size_t)snprintf(why, why_size,
+                              "expected the in-flight table of this "
+                              "connection, found none");
+    if (at < why_size && open)
+        snprintf(why + at, why_size - at,
+                 "; %u requests have no answer: the disk waits, untouched, "
+                 "for the guest to connect anew",
+                 open);
+    else if (at < why_size)
+        snprintf(why + at, why_size - at,
+                 "; all requests have their answer: gone on without it");
+    return open ? -EUCLEAN : 0;
+}
+
+/* The front-end made its rings anew while nobody served it. */
+static bool
+made_anew(const struct chan *c, int inherit)
+{
+    for (unsigned i = 0; i < c->params.queues; i++) {
+        if (ring_shared_rsp(c->queue[i].pages))
+            return false;
+    }
+    return inflight_other_ring(inherit, &c->params);
+}
+
 static int
 connect_all(struct chan *c, int inherit, char *why, size_t why_size)
 {
-    int error;
+    int error = 0;
 
-    if (inherit >= 0)
-        error = inflight_adopt(&c->table, &c->params, inherit, why, why_size);
-    else
-        error = inflight_make(&c->table, &c->params);
     for (unsigned i = 0; !error && i < c->params.queues; i++)
         error = connect_queue(c, i, why, why_size);
-    for (unsigned i = 0; !error && i < c->params.queues; i++)
-        error = start_queue(c, &c->queue[i], inherit >= 0, why, why_size);
-    if (!error)
-        error = sweep_add_chan(c->sweep, c);
-    return error;
+    if (error)
+        return error;
+    if (inherit >= 0) {
+        error = start_adopted(c, inherit, why, why_size);
+        c->adopted = !error;
+        if (error &&
+            !(c->params.resumed && (error == -EINVAL || error == -EPROTO)))
+            return error;
+        if (error)
+            forget_adopted(c);
+    }
+    if (!c->adopted) {
+        error = 0;
+        if (c->params.resumed && !(inherit >= 0 && made_anew(c, inherit)))
+            error = all_answered(c, why, why_size);
+        if (!error)
+            error = start_new(c, why, why_size);
+    }
+    return error ? error : sweep_add_chan(c->sweep, c);
 }
 
 /* Once unasked: events that came while nobody listened are lost, and so may
  * be ours to the guest. */
 static void
-begin(struct chan *c, bool adopted)
+begin(struct chan *c)
 {
     struct tap *tap = c->sweep->tap;
 
     for (unsigned i = 0; i < c->params.queues; i++) {
-        if (adopted)
+        if (c->params.resumed || c->adopted)
             tap->ops->notify(tap, c->queue[i].port);
         sweep_turn(&c->queue[i]);
     }
@@ -316,7 +396,7 @@ chan_open(struct chan **out, struct sweep *s, const struct chan_params *p,
     }
     c->buffers.cold = cold;
     c->buffers.arg = c;
-    begin(c, inherit >= 0);
+    begin(c);
     *out = c;
     return 0;
 }
@@ -436,6 +516,12 @@ const struct chan_stats *
 chan_stats(const struct chan *c)
 {
     return &c->stats;
+}
+
+bool
+chan_adopted(const struct chan *c)
+{
+    return c->adopted;
 }
 
 int

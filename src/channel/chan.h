@@ -78,6 +78,10 @@ struct chan_params {
     unsigned inflight_max; /* requests at a time, all queues; 0: all slots */
     size_t buffer_max;     /* bytes of data buffers; at least 1 MiB */
     uint64_t nonce;        /* generation of this connection, for the table */
+    /* The front-end is connected already, to an earlier process of ours: it
+     * may have requests without an answer that only the table knows. */
+    bool resumed;
+    int room; /* > 0: an empty file of ours for a new table; else a memfd */
 };
 
 /* What `stats` shows of a channel. */
@@ -93,7 +97,13 @@ void sweep_free(struct sweep *);
 
 /* Maps, binds, makes buffers and the in-flight table; takes requests from then
  * on.  0, or -errno with a sentence in why.  inherit: an earlier table (fd) of
- * the same connection to go on from, or -1. */
+ * the same connection to go on from, or -1.
+ *
+ * When resumed, and there is no table or one that can't be used, rings without
+ * an unanswered request are gone on from (0, and why says what was wrong);
+ * with one, nothing is touched (-EUCLEAN): where it went can't be known, so
+ * that to begin at rsp_prod could do an answered request twice and never one
+ * that overtook it, and to begin at req_prod would lose them all. */
 int chan_open(struct chan **, struct sweep *, const struct chan_params *,
               const struct chan_ops *, void *ctx, int inherit, char *why,
               size_t why_size);
@@ -111,10 +121,12 @@ unsigned chan_inflight(const struct chan *);
 /* Most requests that can be in flight: size pools with it. */
 unsigned chan_depth(const struct chan *);
 const struct chan_stats *chan_stats(const struct chan *);
-/* Whether fd is the table of the connection with this nonce: then it must be
- * gone on from, or nothing; else it is of no further use. */
+/* Whether it went on from the table that it was given. */
+bool chan_adopted(const struct chan *);
+/* Whether fd is the table of the connection with this nonce; a damaged one is
+ * perhaps not found to be. */
 bool chan_table_of(int fd, uint64_t nonce);
-/* The in-flight table's memfd, for the service manager's store; or -1. */
+/* The in-flight table's memfd or file, to be kept; or -1. */
 int chan_table_fd(const struct chan *);
 
 #endif

@@ -7,7 +7,13 @@
  *   +--------+--------------------+---------+---------+-- - - --+
  *
  * An entry goes FREE -> LIVE (noted) -> ANSWERED (rsp is known) -> FREE.  The
- * state is written last, so that an entry that is not FREE is whole.
+ * word that says so is written last, so that an entry that is not FREE is
+ * whole.
+ *
+ * Everything carries a check of itself, in the same word where a kill could
+ * come between: the header a sum, each queue's cons sixteen bits above it, an
+ * entry's state the inverse of what it goes with, an entry a sum.  The sums
+ * find damage; they are no signature, as only we can write here.
  */
 #include "config.h"
 
@@ -25,22 +31,25 @@
 
 #include "channel/shm.h"
 
-enum { TABLE_VERSION = 1 };
+enum { TABLE_VERSION = 2 };
 #define TABLE_MAGIC UINT64_C(0x7468676c66697462) /* "btiflght" */
 
-enum entry_state { ENTRY_FREE, ENTRY_LIVE, ENTRY_ANSWERED };
+/* The upper half of an entry's word; no two are alike by a few bits. */
+#define ENTRY_FREE     UINT32_C(0)
+#define ENTRY_LIVE     UINT32_C(0x5a3c96e1)
+#define ENTRY_ANSWERED UINT32_C(0xa1c7691e)
 
 struct inflight_entry {
-    uint32_t state;
-    uint32_t queue;
+    uint64_t word;  /* see entry_word() */
     uint64_t index; /* as cons, below */
-    uint32_t rsp;   /* ANSWERED: index of its response */
-    uint32_t reserved;
+    uint32_t queue;
+    uint32_t check; /* of queue, index and raw */
     uint8_t raw[BLKIF_RAW_MAX];
 };
 
 struct inflight_queue {
-    uint64_t cons; /* of 64 bits, so that age can be told after a wrap */
+    uint64_t cons; /* see cons_word(); the count itself is of 48 bits, so that
+                      age can be told after a ring's index wrapped */
     uint32_t port;
     uint32_t refs[1u << CHAN_ORDER_MAX];
     uint32_t reserved;
@@ -50,10 +59,96 @@ struct inflight_table {
     uint64_t magic;
     uint32_t version, bytes; /* of the whole table */
     uint64_t nonce;
-    uint32_t domid, abi, order, queues, slots, reserved;
+    uint32_t domid, abi, order, queues, slots;
+    uint32_t check; /* of all of this but cons */
     struct inflight_queue queue[CHAN_QUEUES_MAX];
     struct inflight_entry entry[];
 };
+
+/* ---- checks -------------------------------------------------------------- */
+
+enum { CONS_BITS = 48 };
+#define CONS_MASK ((UINT64_C(1) << CONS_BITS) - 1)
+
+/* Each step can be undone, so that no change of one word alone is lost. */
+static uint64_t
+mix(uint64_t sum, uint64_t word)
+{
+    sum = (sum ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    return sum ^ (sum >> 29);
+}
+
+static uint32_t
+mix_end(uint64_t sum)
+{
+    sum = mix(sum, 0);
+    return (uint32_t)(sum >> 32);
+}
+
+static uint32_t
+entry_check(const struct inflight_entry *e)
+{
+    uint64_t sum = mix(e->queue, e->index), word;
+
+    _Static_assert(BLKIF_RAW_MAX % sizeof(word) == 0, "summed by words");
+    for (size_t i = 0; i < sizeof(e->raw); i += sizeof(word)) {
+        memcpy(&word, e->raw + i, sizeof(word));
+        sum = mix(sum, word);
+    }
+    return mix_end(sum);
+}
+
+static uint64_t
+entry_word(uint32_t state, uint32_t rsp)
+{
+    return (uint64_t)(state ^ rsp * UINT32_C(0x9e3779b1)) << 32 | rsp;
+}
+
+/* False: the word is damaged. */
+static bool
+entry_state(const struct inflight_entry *e, uint32_t *state, uint32_t *rsp)
+{
+    *rsp = (uint32_t)e->word;
+    *state = (uint32_t)(e->word >> 32) ^ *rsp * UINT32_C(0x9e3779b1);
+    if (*state == ENTRY_FREE || *state == ENTRY_LIVE)
+        return !*rsp;
+    return *state == ENTRY_ANSWERED;
+}
+
+static uint64_t
+cons_word(uint64_t cons)
+{
+    cons &= CONS_MASK;
+    return cons | (uint64_t)(mix_end(cons) & 0xffff) << CONS_BITS;
+}
+
+static uint64_t
+cons_of(const struct inflight_queue *q)
+{
+    return q->cons & CONS_MASK;
+}
+
+static uint32_t
+header_check(const struct inflight_table *t)
+{
+    struct inflight_table h;
+    const uint8_t *at = (const uint8_t *)&h;
+    uint64_t sum = 0, word;
+
+    _Static_assert(sizeof(h) % sizeof(word) == 0, "summed by words");
+    memcpy(&h, t, sizeof(h));
+    h.check = 0;
+    h.magic = TABLE_MAGIC; /* it is written last */
+    for (unsigned q = 0; q < CHAN_QUEUES_MAX; q++)
+        h.queue[q].cons = 0;
+    for (size_t i = 0; i < sizeof(h); i += sizeof(word)) {
+        memcpy(&word, at + i, sizeof(word));
+        sum = mix(sum, word);
+    }
+    return mix_end(sum);
+}
+
+/* ---- a table ------------------------------------------------------------- */
 
 static size_t
 table_bytes(unsigned n)
@@ -80,7 +175,7 @@ list_spares(struct inflight *f)
 {
     f->spares = 0;
     for (unsigned i = f->n; i-- > 0;) {
-        if (f->table->entry[i].state == ENTRY_FREE)
+        if (!f->table->entry[i].word)
             f->spare[f->spares++] = i;
     }
 }
@@ -102,6 +197,7 @@ write_header(struct inflight_table *t, const struct inflight *f,
         memcpy(t->queue[q].refs, p->queue[q].refs,
                sizeof(t->queue[q].refs[0]) << p->order);
     }
+    t->check = header_check(t);
     shm_wmb();
     t->magic = TABLE_MAGIC;
 }
@@ -112,7 +208,9 @@ inflight_make(struct inflight *f, const struct chan_params *p)
     void *addr;
     int error = set_up(f, p);
 
-    if (!error)
+    if (!error && p->room > 0)
+        error = host_memory_in(p->room, f->size, &addr, &f->fd);
+    else if (!error)
         error = host_memory("blktapd-inflight", f->size, &addr, &f->fd);
     if (error) {
         f->fd = -1;
@@ -133,7 +231,9 @@ header_differs(const struct inflight_table *t, const struct inflight *f,
     if (t->magic != TABLE_MAGIC)
         return "no such table";
     if (t->version != TABLE_VERSION)
-        return "another version";
+        return "of another version";
+    if (t->check != header_check(t))
+        return "damaged: its header's sum is wrong";
     if (t->nonce != p->nonce || t->domid != p->domid)
         return "of another connection";
     if (t->abi != (uint32_t)p->abi || t->order != p->order ||
@@ -152,15 +252,27 @@ header_differs(const struct inflight_table *t, const struct inflight *f,
 static const char *
 entry_differs(const struct inflight_table *t, const struct inflight_entry *e)
 {
-    if (e->state == ENTRY_FREE)
-        return NULL;
-    if (e->state != ENTRY_LIVE && e->state != ENTRY_ANSWERED)
+    uint32_t state, rsp;
+
+    if (!entry_state(e, &state, &rsp))
         return "damaged: an entry is in no known state";
+    if (state == ENTRY_FREE)
+        return NULL;
+    if (e->check != entry_check(e))
+        return "damaged: an entry's sum is wrong";
     if (e->queue >= t->queues)
         return "damaged: an entry is of no queue";
-    if (e->index > t->queue[e->queue].cons)
+    if (e->index > cons_of(&t->queue[e->queue]))
         return "damaged: an entry was never consumed";
     return NULL;
+}
+
+static const char *
+queue_differs(const struct inflight_queue *q)
+{
+    return q->cons == cons_word(q->cons)
+               ? NULL
+               : "damaged: a queue's index does not go with its check";
 }
 
 /* Why the table can't be gone on from, or NULL.  Nobody but us wrote it, and
@@ -170,24 +282,47 @@ inflight_check(const struct inflight *f, const struct chan_params *p)
 {
     const char *differs = header_differs(f->table, f, p);
 
+    for (unsigned q = 0; !differs && q < f->queues; q++)
+        differs = queue_differs(&f->table->queue[q]);
     for (unsigned i = 0; !differs && i < f->n; i++)
         differs = entry_differs(f->table, &f->table->entry[i]);
     return differs;
 }
 
-/* Maps the table; its file must be long enough, and stay so: touching what was
- * cut off would be a SIGBUS. */
+/* Why somebody could cut the memory off: a memfd is sealed; a file must be
+ * ours, and nobody else may open it. */
+static const char *
+size_unsure(int fd, const struct stat *st)
+{
+    int seals = fcntl(fd, F_GET_SEALS);
+
+    if (!S_ISREG(st->st_mode))
+        return "not a file";
+    if (seals >= 0 && seals & F_SEAL_SHRINK)
+        return NULL;
+    if (st->st_uid != geteuid())
+        return "not sealed, and a file of another user";
+    if (st->st_nlink > 1 || st->st_mode & 077)
+        return "not sealed, and a file that others can open";
+    return NULL;
+}
+
+/* Maps the table; its file must be as long as we made it, and stay so:
+ * touching what was cut off would be a SIGBUS. */
 static const char *
 map_table(struct inflight *f, int fd)
 {
     struct stat st;
-    int seals = fcntl(fd, F_GET_SEALS);
+    const char *unsure;
     void *addr;
 
-    if (fstat(fd, &st) || st.st_size < (off_t)f->size)
-        return "too short";
-    if (seals < 0 || !(seals & F_SEAL_SHRINK))
-        return "not sealed";
+    if (fstat(fd, &st))
+        return "no file";
+    unsure = size_unsure(fd, &st);
+    if (unsure)
+        return unsure;
+    if (st.st_size != (off_t)f->size)
+        return st.st_size < (off_t)f->size ? "too short" : "too long";
     f->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (f->fd < 0)
         return "no file descriptor left";
@@ -196,6 +331,26 @@ map_table(struct inflight *f, int fd)
         return "can't be mapped";
     f->table = addr;
     return NULL;
+}
+
+/* A whole table, by its sum, of other references or ports, of a ring on which
+ * nothing was ever answered: the front-end made its rings anew while we were
+ * dead, and nobody took a request from them. */
+bool
+inflight_other_ring(int fd, const struct chan_params *p)
+{
+    struct inflight_table t;
+
+    if (pread(fd, &t, sizeof(t), 0) != sizeof(t) || t.magic != TABLE_MAGIC ||
+        t.version != TABLE_VERSION || t.check != header_check(&t) ||
+        t.nonce != p->nonce || t.domid != p->domid)
+        return false;
+    for (unsigned q = 0; q < p->queues; q++) {
+        if (q < t.queues && (t.queue[q].port == p->queue[q].port ||
+                             t.queue[q].refs[0] == p->queue[q].refs[0]))
+            return false;
+    }
+    return true;
 }
 
 bool
@@ -260,13 +415,21 @@ sort_by_age(const struct inflight_table *t, uint32_t *list, unsigned n)
     }
 }
 
+static void
+set_word(struct inflight_entry *e, uint64_t word)
+{
+    __atomic_store_n(&e->word, word, __ATOMIC_RELAXED);
+}
+
 /* Already answered in the guest's eyes; or noted when cons had not been
  * advanced yet, so that it is still to be taken from the ring. */
 static bool
 is_over(const struct inflight_entry *e, uint64_t cons, uint32_t rsp)
 {
-    return e->index == cons ||
-           (e->state == ENTRY_ANSWERED && (int32_t)(rsp - e->rsp) > 0);
+    uint32_t state, answer;
+
+    return e->index == cons || !entry_state(e, &state, &answer) ||
+           (state == ENTRY_ANSWERED && (int32_t)(rsp - answer) > 0);
 }
 
 int
@@ -274,14 +437,14 @@ inflight_recover(struct inflight *f, unsigned queue, uint32_t rsp,
                  uint32_t *cons, uint32_t *list, char *why, size_t why_size)
 {
     struct inflight_table *t = f->table;
-    uint64_t at = t->queue[queue].cons;
+    uint64_t at = cons_of(&t->queue[queue]);
     unsigned n = 0;
 
     *cons = (uint32_t)at;
     for (uint32_t i = 0; i < f->n; i++) {
         struct inflight_entry *e = &t->entry[i];
 
-        if (e->state == ENTRY_FREE || e->queue != queue)
+        if (!e->word || e->queue != queue)
             continue;
         if (is_over(e, at, rsp)) {
             inflight_drop(f, i);
@@ -292,7 +455,7 @@ inflight_recover(struct inflight *f, unsigned queue, uint32_t rsp,
             break;
         }
         /* The response that was noted is another one's, in this life. */
-        __atomic_store_n(&e->state, ENTRY_LIVE, __ATOMIC_RELAXED);
+        set_word(e, entry_word(ENTRY_LIVE, 0));
         list[n++] = i;
     }
     if (n > f->slots || n != *cons - rsp) {
@@ -323,7 +486,7 @@ inflight_raw(const struct inflight *f, uint32_t entry)
 void
 inflight_begin(struct inflight *f, unsigned queue, uint32_t cons)
 {
-    f->table->queue[queue].cons = cons;
+    f->table->queue[queue].cons = cons_word(cons);
 }
 
 uint32_t
@@ -338,12 +501,13 @@ inflight_note(struct inflight *f, unsigned queue,
     i = f->spare[--f->spares];
     e = &f->table->entry[i];
     e->queue = queue;
-    e->index = q->cons;
+    e->index = cons_of(q);
     memcpy(e->raw, raw, sizeof(e->raw));
+    e->check = entry_check(e);
     shm_wmb();
-    __atomic_store_n(&e->state, ENTRY_LIVE, __ATOMIC_RELAXED);
+    set_word(e, entry_word(ENTRY_LIVE, 0));
     shm_wmb();
-    __atomic_store_n(&q->cons, e->index + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&q->cons, cons_word(e->index + 1), __ATOMIC_RELAXED);
     return i;
 }
 
@@ -352,16 +516,14 @@ inflight_answer(struct inflight *f, uint32_t entry, uint32_t rsp)
 {
     struct inflight_entry *e = &f->table->entry[entry];
 
-    e->rsp = rsp;
     shm_wmb();
-    __atomic_store_n(&e->state, ENTRY_ANSWERED, __ATOMIC_RELAXED);
+    set_word(e, entry_word(ENTRY_ANSWERED, rsp));
     shm_wmb();
 }
 
 void
 inflight_drop(struct inflight *f, uint32_t entry)
 {
-    __atomic_store_n(&f->table->entry[entry].state, ENTRY_FREE,
-                     __ATOMIC_RELAXED);
+    set_word(&f->table->entry[entry], 0);
     f->spare[f->spares++] = entry;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * inflight.h: what was consumed and not yet answered, in memory that outlives
- * the process: a memfd, kept by the service manager.
+ * the process: a memfd, kept by the service manager, or a file.
  *
  * When we are killed, the slots of requests in flight may already hold other
  * requests' responses: the ring alone cannot tell what is owed to the guest.
@@ -35,12 +35,15 @@ struct inflight {
     unsigned spares;
 };
 
-/* A new table, empty.  0 or -errno. */
+/* A new table, empty, in p->room or a memfd.  0 or -errno. */
 int inflight_make(struct inflight *, const struct chan_params *);
 /* An old one: fd is dup'd.  0, or -errno with a sentence in why, when it is
  * not the table of this very connection or is damaged in any way. */
 int inflight_adopt(struct inflight *, const struct chan_params *, int fd,
                    char *why, size_t why_size);
+/* Whether fd is a good table of this connection's number, but of rings that
+ * are not the ones that are there now. */
+bool inflight_other_ring(int fd, const struct chan_params *);
 void inflight_free(struct inflight *);
 
 /* Of an adopted table, queue by queue: drops what needs no more doing, when

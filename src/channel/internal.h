@@ -114,6 +114,7 @@ struct chan {
     uint64_t debt_until_ns, shut_at_ns; /* see throttle.c */
     struct loop_task task;              /* tells the owner: broken, idle */
     bool closed, broken, told, draining;
+    bool adopted; /* goes on from an earlier table */
     char why[200];
     void (*idle)(void *arg);
     void *idle_arg;

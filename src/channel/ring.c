@@ -47,6 +47,12 @@ ring_shared_rsp(const void *page)
     return shm_load((const uint8_t *)page + RSP_PROD);
 }
 
+uint32_t
+ring_shared_req(const void *page)
+{
+    return shm_load((const uint8_t *)page + REQ_PROD);
+}
+
 int
 ring_look(struct ring *r, uint32_t *avail, char *why, size_t why_size)
 {

@@ -30,6 +30,7 @@ void ring_init(struct ring *, void *page, enum chan_abi, unsigned order,
                uint32_t cons, uint32_t rsp);
 /* rsp_prod of the page, for going on after a restart: judge it. */
 uint32_t ring_shared_rsp(const void *page);
+uint32_t ring_shared_req(const void *page);
 
 /* How many requests can be taken now; -EPROTO when the guest's index can't be
  * right, with the sentence in why: nothing may be taken from this ring then. */

@@ -36,7 +36,7 @@ disk_job(struct disk *d, enum job_kind kind, void (*answer)(struct job *),
     j->answer = answer;
     j->fn = fn;
     j->ctx = ctx;
-    j->inherit = j->table_fd = -1;
+    j->inherit = j->room = j->table_fd = -1;
     return j;
 }
 
@@ -53,6 +53,8 @@ job_free(struct job *j)
         local_share_close(&j->share);
     if (j->inherit >= 0)
         close(j->inherit);
+    if (j->room >= 0)
+        close(j->room);
     if (j->table_fd >= 0)
         close(j->table_fd);
     if (j->json)
@@ -192,14 +194,23 @@ disk_connect_answer(struct job *j)
     struct disk *d = j->disk;
 
     if (j->status) {
-        snprintf(d->reason, sizeof d->reason, "%s", j->why);
-        disk_say(d, BLK_ERR, "can't be connected", j->why);
+        if (strcmp(d->reason, j->why)) { /* it may be tried many times */
+            snprintf(d->reason, sizeof d->reason, "%s", j->why);
+            disk_say(d, BLK_ERR, "can't be connected", j->why);
+        }
+        if (j->inherit >= 0) { /* it may be needed yet */
+            disks_inherit(d->disks, d->key, j->inherit);
+            j->inherit = -1;
+        }
     } else if (d->state != DISK_CLOSING) {
         d->state = DISK_CONNECTED;
         d->reason[0] = '\0';
         if (j->inherit < 0) /* a new table: not beside one of that name */
             table_forget(d->disks, d->key);
         table_keep(d->disks, d->key, j->table_fd);
+        snprintf(d->notice, sizeof d->notice, "%s", j->why);
+        if (d->notice[0])
+            disk_say(d, BLK_WARN, "recovered", d->notice);
         disk_say(d, BLK_INFO, "connected", "");
     }
     job_tell(j);
@@ -216,6 +227,8 @@ disk_connect(struct disk *d, const struct chan_params *p,
     j->params = *p;
     if (d->key[0])
         j->inherit = table_take(d->disks, d->key);
+    j->room = table_room(d->disks, d->key);
+    j->params.room = j->room;
     if (share) {
         /* The share's descriptors go with the job: the caller has its own. */
         int rc = local_share_dup(&j->share, share);
@@ -231,13 +244,25 @@ disk_connect(struct disk *d, const struct chan_params *p,
     unit_send(d->unit, j);
 }
 
+/* Nothing of the rings is left to be done; or what is stands in the table, for
+ * whoever serves these rings next: this process, perhaps. */
+static void
+disk_table_over(struct disk *d, struct job *j)
+{
+    if (!j->late) {
+        table_forget(d->disks, d->key);
+    } else if (d->key[0] && j->table_fd >= 0) {
+        disks_inherit(d->disks, d->key, j->table_fd);
+        j->table_fd = -1;
+    }
+}
+
 static void
 disk_disconnect_answer(struct job *j)
 {
     struct disk *d = j->disk;
 
-    if (!j->late)
-        table_forget(d->disks, d->key);
+    disk_table_over(d, j);
     if (d->state == DISK_CONNECTED || d->state == DISK_FAILED) {
         d->state = DISK_WAITING;
         disk_say(d, BLK_INFO, "disconnected", "");
@@ -274,8 +299,7 @@ disk_close_answer(struct job *j)
     struct disk *d = j->disk;
     struct disks *ds = d->disks;
 
-    if (!j->late)
-        table_forget(d->disks, d->key);
+    disk_table_over(d, j);
     disk_say(d, BLK_INFO, "closed", "");
     disk_unlink(d);
     job_tell(j);
@@ -496,6 +520,8 @@ disk_brief(const struct disk *d)
                                                       : state_names[d->state]);
     if (d->reason[0])
         brief_str(o, "reason", d->reason);
+    if (d->notice[0])
+        brief_str(o, "notice", d->notice);
     brief_str(o, "mode", modes[d->conf_disk->mode]);
     json_object_object_add(o, "size", json_object_new_uint64(d->limits.size));
     json_object_object_add(o, "readonly", json_object_new_boolean(d->readonly));

@@ -80,6 +80,9 @@ struct disks_events {
     /* An in-flight table to keep beyond this process's death, under key; fd
      * is only lent; -1: no longer.  May be NULL. */
     void (*table)(void *ctx, const char *key, int fd);
+    /* An empty file to make the table of key in, where the fd alone would not
+     * be kept; the caller's; or -1: a memfd will do.  May be NULL. */
+    int (*room)(void *ctx, const char *key);
 };
 
 int disks_new(struct disks **, struct loop *control, struct loop *const *data,

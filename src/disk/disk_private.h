@@ -41,6 +41,7 @@ struct disk {
     enum disk_state state;
     struct blk_limits limits;
     char reason[256];
+    char notice[256]; /* what was wrong when it was gone on with; or "" */
     struct unit *unit;
     unsigned loop;
     char key[TABLE_KEY]; /* of its in-flight table; "": none is kept */
@@ -77,6 +78,8 @@ void disks_gone(struct disks *);
 void table_key(char key[TABLE_KEY], const char *back);
 /* The caller's descriptor, or -1. */
 int table_take(struct disks *, const char *key);
+/* A file to make the table in, the caller's; or -1. */
+int table_room(struct disks *, const char *key);
 /* fd stays the caller's. */
 void table_keep(struct disks *, const char *key, int fd);
 void table_forget(struct disks *, const char *key);

@@ -43,8 +43,19 @@ table_key(char key[TABLE_KEY], const char *back)
 void
 disks_inherit(struct disks *ds, const char *key, int fd)
 {
-    struct table *t = calloc(1, sizeof *t);
+    struct table *t;
 
+    for (t = ds->tables; t; t = t->next) {
+        if (strcmp(t->key, key))
+            continue;
+        /* Which of two is right can't be known; chan_open() judges the one,
+         * and a wrong one does no harm. */
+        log_line(BLK_WARN, NULL, "two in-flight tables of %s: one is left",
+                 key);
+        close(fd);
+        return;
+    }
+    t = calloc(1, sizeof *t);
     if (!t) {
         close(fd);
         return;
@@ -71,6 +82,14 @@ table_take(struct disks *ds, const char *key)
         break;
     }
     return fd;
+}
+
+int
+table_room(struct disks *ds, const char *key)
+{
+    if (!key[0] || !ds->events || !ds->events->room)
+        return -1;
+    return ds->events->room(ds->ctx, key);
 }
 
 void

@@ -163,9 +163,11 @@ unit_params(struct unit *u, struct chan_params *p)
     p->size = l->size;
     p->align = 512;
     p->readonly = u->readonly || l->readonly;
-    p->max_indirect = u->conf->indirect;
+    /* What a front-end was promised before a restart holds. */
+    if (!p->resumed || p->max_indirect < u->conf->indirect)
+        p->max_indirect = u->conf->indirect;
     p->discard = u->conf->discard && (l->ops & BLK_BIT(BLK_DISCARD));
-    p->barrier = u->conf->barrier;
+    p->barrier = u->conf->barrier || (p->resumed && p->barrier);
     p->buffer_max = (size_t)u->conf->buffers;
 }
 
@@ -210,7 +212,9 @@ unit_channel_open(struct unit *u, struct job *j)
         return -ENODEV;
     }
     unit_params(u, &j->params);
-    if (j->inherit >= 0 && !chan_table_of(j->inherit, j->params.nonce)) {
+    if (j->inherit >= 0 && !j->params.resumed)
+        j->params.resumed = chan_table_of(j->inherit, j->params.nonce);
+    if (j->inherit >= 0 && !j->params.resumed) {
         close(j->inherit); /* of an earlier connection: it is over */
         j->inherit = -1;
     }
@@ -219,6 +223,10 @@ unit_channel_open(struct unit *u, struct job *j)
     if (rc) {
         u->chan = NULL;
         return rc;
+    }
+    if (j->inherit >= 0 && !chan_adopted(u->chan)) {
+        close(j->inherit); /* of no use: j->why says so */
+        j->inherit = -1;
     }
     rc = chain_reserve(u->chain, chan_depth(u->chan));
     if (rc) {
@@ -319,6 +327,9 @@ unit_drain_late(struct blk_timer *t)
              u->name, u->in_chain, (unsigned)(UNIT_DRAIN_NS / 1000000000));
     if (u->draining) {
         u->now->late = true;
+        if (chan_table_fd(u->chan) >= 0)
+            u->now->table_fd =
+                fcntl(chan_table_fd(u->chan), F_DUPFD_CLOEXEC, 3);
         unit_disconnected(u);
     }
 }

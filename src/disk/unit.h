@@ -52,6 +52,7 @@ struct job {
     struct local_share share;  /* CONNECT, when local */
     bool is_local;
     int inherit; /* CONNECT: a table of an earlier process, or -1 */
+    int room;    /* CONNECT: a file for a new table, or -1 */
     const struct conf_disk *conf; /* OPEN, REPLACE */
     char *layer;                  /* COMMAND */
     char **argv;
@@ -60,7 +61,7 @@ struct job {
     int status;
     bool tried; /* RECOVER: a chain was made, or tried to */
     char why[256];
-    int table_fd;             /* CONNECT: a descriptor of its table, or -1 */
+    int table_fd; /* CONNECT, or late: a descriptor of its table, or -1 */
     bool late;                /* DISCONNECT: not everything had ended */
     struct blk_limits limits; /* OPEN, REPLACE */
     struct json_object *json; /* SHOW, COMMAND */

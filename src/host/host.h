@@ -195,6 +195,9 @@ int tap_local_open(struct tap **, struct loop *, const struct local_share *);
 /* A sealed memfd of len bytes, mapped; zeroed; no memory until touched.
  * 0 or -errno.  fd may be NULL. */
 int host_memory(const char *name, size_t len, void **addr, int *fd);
+/* The same in a file that only we can open (it can't be sealed); it loses what
+ * it held.  fd: a descriptor of its own. */
+int host_memory_in(int file, size_t len, void **addr, int *fd);
 /* Gives the pages of a part back; they read as zeroes. */
 void host_memory_release(void *addr, size_t len);
 void host_memory_free(void *addr, size_t len, int fd);

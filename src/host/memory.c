@@ -40,6 +40,29 @@ fail:
     return err;
 }
 
+/* All of it is allocated now: a full tmpfs would be a SIGBUS later. */
+int
+host_memory_in(int file, size_t len, void **addr, int *fd)
+{
+    int f = fcntl(file, F_DUPFD_CLOEXEC, 3), err;
+
+    *addr = NULL;
+    if (f < 0)
+        return -errno;
+    err = ftruncate(f, 0) ? errno : posix_fallocate(f, 0, (off_t)len);
+    if (!err) {
+        *addr = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, f, 0);
+        err = *addr == MAP_FAILED ? errno : 0;
+    }
+    if (err) {
+        *addr = NULL;
+        close(f);
+        return -err;
+    }
+    *fd = f;
+    return 0;
+}
+
 /* Only whole pages can go; what is left at the ends is cleared. */
 void
 host_memory_release(void *addr, size_t len)

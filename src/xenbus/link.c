@@ -24,11 +24,16 @@ vbd_connected(void *ctx, struct disk *d, int status, const char *why)
     (void)d;
     if (v->medium == MEDIUM_CLOSING)
         return;
-    if (status) {
+    if (status && v->resuming) {
+        v->link = LINK_DOWN;
+        vbd_hold(v, status, why ? why : strerror(-status));
+    } else if (status) {
         v->link = LINK_DOWN;
         vbd_refuse(v, status, why ? why : strerror(-status));
     } else {
         v->link = LINK_UP;
+        v->resuming = false;
+        v->hold_after = 0;
         v->resized = true; /* since the geometry was written, perhaps */
     }
     xenbus_dirty(v);
@@ -73,6 +78,7 @@ bool
 vbd_connect(struct vbd *v, enum bus_act act)
 {
     const struct conf_disk *cd = disk_conf(v->disk);
+    bool found = act == ACT_RESUME || v->own == BUS_CONNECTED;
     struct front_ask ask = { .front = v->front,
                              .back = v->back,
                              .queues_max = cd->queues,
@@ -82,6 +88,12 @@ vbd_connect(struct vbd *v, enum bus_act act)
     int rc;
 
     memset(&p, 0, sizeof p);
+    p.max_indirect = cd->indirect;
+    p.barrier = cd->barrier;
+    /* Of an earlier process's, not one that this process let go of. */
+    p.resumed = v->resuming = found && !v->nonce;
+    if (p.resumed && !vbd_promise(v, &ask, &p))
+        return false;
     rc = front_read(v->x->store, &ask, &p, why, sizeof why);
     if (rc && rc != -EPROTO) {
         vbd_store_failed(v, rc, "front-end nodes");
@@ -95,14 +107,12 @@ vbd_connect(struct vbd *v, enum bus_act act)
         return true;
     }
     p.domid = v->domid;
-    rc = vbd_take_nonce(v, act == ACT_RESUME || v->own == BUS_CONNECTED);
+    rc = vbd_take_nonce(v, found);
     if (rc) {
         vbd_store_failed(v, rc, "geometry");
         return false;
     }
     p.nonce = v->nonce;
-    p.max_indirect = cd->indirect;
-    p.barrier = cd->barrier;
     v->inherited = false;
     v->link = LINK_BUSY;
     v->connected_seen = v->restarted = false;

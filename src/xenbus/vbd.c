@@ -123,11 +123,14 @@ vbd_join(struct vbd *v, enum bus_act act)
 {
     int rc;
 
-    if (!vbd_medium(v))
+    if (vbd_held(v) || !vbd_medium(v))
         return WAITS;
     if (v->link == LINK_DOWN)
         return vbd_connect(v, act) ? MOVED : WAITS;
-    rc = vbd_publish_geometry(v);
+    /* A disk that grew while nobody served it: the front-end has to look. */
+    rc = v->own == BUS_CONNECTED ? vbd_publish_resize(v) : 0;
+    if (!rc)
+        rc = vbd_publish_geometry(v);
     if (rc) {
         vbd_store_failed(v, rc, "geometry");
         return WAITS;
@@ -206,6 +209,8 @@ vbd_see(struct vbd *v)
     }
     if (v->front_state != BUS_INITIALISED && v->front_state != BUS_CONNECTED)
         v->refused = false;
+    if (before != v->front_state)
+        v->hold_after = 0; /* it moves: see what can be done */
     if (v->front_state != BUS_CONNECTED && v->front_state != BUS_CLOSING)
         v->inherited = false;
     if (v->link == LINK_UP && v->front_state == BUS_CONNECTED)

@@ -32,6 +32,8 @@ enum {
 #define SECOND_NS         1000000000ull
 #define REOPEN_FIRST_NS   (2 * SECOND_NS)
 #define REOPEN_MAX_NS     (60 * SECOND_NS)
+#define HOLD_FIRST_NS     (1 * SECOND_NS)
+#define HOLD_MAX_NS       (60 * SECOND_NS)
 #define OFFER_AFTER_NS    (3 * SECOND_NS)
 #define REMOVE_AFTER_NS   (5 * SECOND_NS)
 #define STORE_RETRY_NS    (1 * SECOND_NS)
@@ -71,6 +73,8 @@ struct vbd {
     bool refused, inherited, restarted, connected_seen;
     bool resized; /* geometry in XenStore may be old */
     uint64_t nonce;
+    bool resuming; /* it was connected to an earlier process */
+    uint64_t hold_after, hold_until; /* see resume.c; 0: not held */
 
     /* The disk. */
     struct disk *disk;
@@ -174,6 +178,16 @@ int vbd_publish_geometry(struct vbd *);
 int vbd_publish_resize(struct vbd *); /* with state 4 written again */
 /* -ENOENT: gone; -ESTALE: it is no longer in state `from`. */
 int vbd_publish_state(struct vbd *, enum bus_state from, enum bus_state to);
+/* ---- resume.c ------------------------------------------------------------ */
+
+struct front_ask;
+/* The front-end can't be served as it was before the restart: it waits. */
+void vbd_hold(struct vbd *, int error, const char *why);
+bool vbd_held(struct vbd *);
+/* What the front-end was told holds, also where the config says otherwise
+ * now; false: it can't, and the vbd is held. */
+bool vbd_promise(struct vbd *, struct front_ask *, struct chan_params *);
+
 /* The nonce of the connection that was served before a restart; or 0. */
 uint64_t vbd_read_nonce(struct vbd *);
 

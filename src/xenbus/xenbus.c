@@ -255,6 +255,7 @@ xenbus_reload(struct xenbus *x, struct conf *conf)
     for (v = x->first; v; v = v->next) {
         /* What could not be opened is tried again with the new tree. */
         v->reopen_at = v->reopen_after = 0;
+        v->hold_after = 0;
         v->stale = true;
         xenbus_dirty(v);
     }

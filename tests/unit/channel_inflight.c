@@ -95,7 +95,7 @@ noted_and_not_advanced(void)
     make(1, 0);
     note(0, 1);
     note(0, 2);
-    f.table->queue[0].cons--;
+    f.table->queue[0].cons = cons_word(1);
     CHECK_EQ(adopt(), 0);
     CHECK_EQ(recover(0, 0, &cons), 1);
     CHECK_EQ(cons, 1);
@@ -200,21 +200,54 @@ damaged_tables(void)
         CHECK_EQ(adopt(), 0);               \
         inflight_free(&g);                  \
     } while (0)
+#define RESUMMED(field, value, sentence)        \
+    do {                                        \
+        __typeof__(field) old_ = field;         \
+        field = (__typeof__(field))(value);     \
+        f.table->check = header_check(f.table); \
+        refused(sentence);                      \
+        field = old_;                           \
+        f.table->check = header_check(f.table); \
+    } while (0)
     SPOILT(f.table->magic, 0, "no such table");
-    SPOILT(f.table->version, 2, "another version");
-    SPOILT(f.table->nonce, 98, "another connection");
-    SPOILT(f.table->domid, 4, "another connection");
-    SPOILT(f.table->abi, 1, "another shape");
-    SPOILT(f.table->order, 2, "another shape");
-    SPOILT(f.table->queues, 1, "another shape");
-    SPOILT(f.table->slots, 32, "another shape");
-    SPOILT(f.table->bytes, 12, "another shape");
-    SPOILT(f.table->queue[1].port, 1, "another ring");
-    SPOILT(f.table->queue[1].refs[1], 1, "another ring");
-    SPOILT(e->state, 3, "no known state");
-    SPOILT(e->queue, 2, "no queue");
-    SPOILT(e->index, 2, "never consumed");
-    SPOILT(e->index, UINT64_MAX, "never consumed");
+    SPOILT(f.table->version, 1, "another version");
+    SPOILT(f.table->version, 3, "another version");
+    SPOILT(f.table->bytes, 12, "header's sum");
+    SPOILT(f.table->nonce, 98, "header's sum");
+    SPOILT(f.table->domid, 4, "header's sum");
+    SPOILT(f.table->abi, 1, "header's sum");
+    SPOILT(f.table->order, 2, "header's sum");
+    SPOILT(f.table->queues, 1, "header's sum");
+    SPOILT(f.table->slots, 32, "header's sum");
+    SPOILT(f.table->check, 32, "header's sum");
+    SPOILT(f.table->queue[1].port, 1, "header's sum");
+    SPOILT(f.table->queue[1].refs[1], 1, "header's sum");
+    SPOILT(f.table->queue[9].reserved, 1, "header's sum");
+    SPOILT(f.table->queue[0].cons, 1, "does not go with its check");
+    RESUMMED(f.table->nonce, 98, "another connection");
+    RESUMMED(f.table->domid, 4, "another connection");
+    RESUMMED(f.table->abi, 1, "another shape");
+    RESUMMED(f.table->order, 2, "another shape");
+    RESUMMED(f.table->queues, 1, "another shape");
+    RESUMMED(f.table->slots, 32, "another shape");
+    RESUMMED(f.table->bytes, 12, "another shape");
+    RESUMMED(f.table->queue[1].port, 1, "another ring");
+    RESUMMED(f.table->queue[1].refs[1], 1, "another ring");
+    SPOILT(e->word, 3, "no known state");
+    SPOILT(e->word, e->word + 1, "no known state");
+    SPOILT(e->queue, 2, "entry's sum");
+    SPOILT(e->index, 2, "entry's sum");
+    SPOILT(e->check, 2, "entry's sum");
+    SPOILT(e->raw[0], 77, "entry's sum");
+    SPOILT(e->raw[111], 77, "entry's sum");
+    e->queue = 2;
+    e->check = entry_check(e);
+    refused("no queue");
+    e->queue = 1;
+    e->index = 2;
+    e->check = entry_check(e);
+    refused("never consumed");
+#undef RESUMMED
 #undef SPOILT
     inflight_free(&f);
 }
@@ -228,6 +261,7 @@ the_same_request_twice(void)
     note(0, 1);
     e = note(0, 2);
     f.table->entry[e].index = 0;
+    f.table->entry[e].check = entry_check(&f.table->entry[e]);
     CHECK_EQ(adopt(), 0);
     CHECK_EQ(recover(0, 0, &cons), -EPROTO);
     inflight_free(&g);
@@ -257,14 +291,19 @@ not_a_table(void)
              -EINVAL);
     CHECK(strstr(why, "too short"));
     CHECK(!ftruncate(fileno(file), 1 << 20));
+    CHECK(!fchmod(fileno(file), 0644));
     CHECK_EQ(inflight_adopt(&g, &params, fileno(file), why, sizeof(why)),
              -EINVAL);
     CHECK(strstr(why, "not sealed"));
     fclose(file);
     CHECK(!host_memory("test", 1 << 20, &addr, &fd));
     CHECK_EQ(inflight_adopt(&g, &params, fd, why, sizeof(why)), -EINVAL);
-    CHECK(strstr(why, "no such table"));
+    CHECK(strstr(why, "too long"));
     host_memory_free(addr, 1 << 20, fd);
+    CHECK(!host_memory("test", f.size, &addr, &fd));
+    CHECK_EQ(inflight_adopt(&g, &params, fd, why, sizeof(why)), -EINVAL);
+    CHECK(strstr(why, "no such table"));
+    host_memory_free(addr, f.size, fd);
     CHECK_EQ(inflight_adopt(&g, &params, 999, why, sizeof(why)), -EINVAL);
     inflight_free(&f);
 }

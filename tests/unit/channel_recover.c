@@ -425,6 +425,47 @@ refuses(void)
     finish();
 }
 
+/* Served before, and no table that can be used: with a request unanswered the
+ * ring is left alone; when all are answered it is gone on from. */
+static void
+without_a_table(void)
+{
+    struct blkif_op op = rw(BLKIF_WRITE, 1, 0, 1);
+    struct front_response rsp;
+    struct chan *c;
+    char why[256] = "";
+
+    begin(CHAN_ABI_64, 1, 5, 0);
+    front_put(&m.rig.front[0], &op);
+    front_push(&m.rig.front[0]);
+    fake_run(&m.rig.fake);
+    die();
+    m.rig.params.resumed = true;
+    REQUIRE(!sweep_new(&m.rig.sweep, &m.rig.fake.tap));
+    CHECK_EQ(chan_open(&c, m.rig.sweep, &m.rig.params, &model_ops, &m, -1, why,
+                       sizeof(why)),
+             -EUCLEAN);
+    CHECK(strstr(why, "1 requests have no answer"));
+    CHECK(!front_get(&m.rig.front[0], &rsp));
+    m.rig.params.nonce++;
+    CHECK_EQ(chan_open(&c, m.rig.sweep, &m.rig.params, &model_ops, &m, m.table,
+                       why, sizeof(why)),
+             -EUCLEAN);
+    CHECK(strstr(why, "of another connection"));
+    m.rig.params.nonce--;
+    sweep_free(m.rig.sweep);
+    start_daemon(m.table); /* the table itself was not touched */
+    fake_run(&m.rig.fake);
+    while (m.n)
+        chan_complete(pick(0), 0);
+    fake_run(&m.rig.fake);
+    CHECK(front_get(&m.rig.front[0], &rsp));
+    die();
+    close(m.table);
+    start_daemon(-1);
+    finish();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -432,6 +473,7 @@ main(int argc, char **argv)
     TEST(oldest_first);
     TEST(a_lower_limit);
     TEST(refuses);
+    TEST(without_a_table);
     TEST(killed_all_the_time);
     TEST(killed_now_and_then);
     TEST(two_queues);
