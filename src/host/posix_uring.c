@@ -16,7 +16,9 @@
 #include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "host/posix.h"
 
@@ -353,7 +355,8 @@ posix_uring_reap(struct posix_uring *u)
 static int
 init_ring(struct posix_uring *u, unsigned entries)
 {
-    struct io_uring_params p = { .flags = IORING_SETUP_COOP_TASKRUN |
+    struct io_uring_params p = { .flags = IORING_SETUP_R_DISABLED |
+                                          IORING_SETUP_COOP_TASKRUN |
                                           IORING_SETUP_TASKRUN_FLAG |
                                           IORING_SETUP_CLAMP |
                                           IORING_SETUP_CQSIZE,
@@ -361,7 +364,8 @@ init_ring(struct posix_uring *u, unsigned entries)
     int err = io_uring_queue_init_params(entries, &u->ring, &p);
 
     if (err == -EINVAL) {
-        p = (struct io_uring_params){ .flags = IORING_SETUP_CLAMP |
+        p = (struct io_uring_params){ .flags = IORING_SETUP_R_DISABLED |
+                                               IORING_SETUP_CLAMP |
                                                IORING_SETUP_CQSIZE,
                                       .cq_entries = 4 * entries };
         err = io_uring_queue_init_params(entries, &u->ring, &p);
@@ -369,6 +373,43 @@ init_ring(struct posix_uring *u, unsigned entries)
     if (!err)
         u->inflight_max = p.cq_entries;
     return err;
+}
+
+/* liburing 2.3 declares functions for these two, but does not export them. */
+static long
+ring_register(struct posix_uring *u, unsigned op, void *arg, unsigned n)
+{
+    return syscall(__NR_io_uring_register, u->ring.ring_fd, op, arg, n);
+}
+
+/* A filter of system calls does not see what is asked for through the ring, so
+ * it is told what we ask for, and refuses the rest: opening, sockets, ... */
+static int
+restrict_ring(struct posix_uring *u)
+{
+    static const uint8_t ops[] = { IORING_OP_READ,       IORING_OP_WRITE,
+                                   IORING_OP_READV,      IORING_OP_WRITEV,
+                                   IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED,
+                                   IORING_OP_FSYNC,      IORING_OP_FALLOCATE };
+    static const uint8_t registers[] = { IORING_REGISTER_ENABLE_RINGS,
+                                         IORING_REGISTER_BUFFERS2,
+                                         IORING_REGISTER_BUFFERS_UPDATE };
+    struct io_uring_restriction r[sizeof ops + sizeof registers];
+    unsigned n = 0;
+
+    memset(r, 0, sizeof r);
+    for (unsigned i = 0; i < sizeof ops; i++) {
+        r[n].opcode = IORING_RESTRICTION_SQE_OP;
+        r[n++].sqe_op = ops[i];
+    }
+    for (unsigned i = 0; i < sizeof registers; i++) {
+        r[n].opcode = IORING_RESTRICTION_REGISTER_OP;
+        r[n++].register_op = registers[i];
+    }
+    if (ring_register(u, IORING_REGISTER_RESTRICTIONS, r, n))
+        log_line(BLK_WARN, NULL, "the io_uring can't be restricted: %s",
+                 strerror(errno));
+    return ring_register(u, IORING_REGISTER_ENABLE_RINGS, NULL, 0) ? -errno : 0;
 }
 
 int
@@ -382,6 +423,12 @@ posix_uring_new(struct posix_uring **out, struct posix_loop *loop,
         return -ENOMEM;
     err = init_ring(u, entries);
     if (err) {
+        free(u);
+        return err;
+    }
+    err = restrict_ring(u);
+    if (err) {
+        io_uring_queue_exit(&u->ring);
         free(u);
         return err;
     }
