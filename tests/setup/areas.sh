@@ -5,7 +5,7 @@
 #   build                           whole builds: compilers, sanitizers, dist
 #   xen                             scenarios of the lab (tests/xen)
 
-build_tests="build/clang build/sanitize build/distcheck"
+build_tests="build/clang build/sanitize build/coverage build/distcheck"
 
 all_tests()
 {
@@ -109,6 +109,30 @@ build_sanitize()
         case $? in 0|77) ;; *) echo "FAILED $t"; rc=1 ;; esac
     done
     return $rc
+}
+
+# Branches of the channel, recovery and config commit that no test takes: each
+# is named in tests/coverage/explained.
+build_coverage()
+{
+    local dir=$build-coverage t tests
+
+    build_tree "$dir" CC=gcc CFLAGS='-O0 -g --coverage' || return 1
+    tests=$(make -s -C "$dir" list-tests |
+        grep -E 'unit/(channel|config|disk)_' | grep -v scramble)
+    # shellcheck disable=SC2086
+    make -s -C "$dir" -j"$(nproc)" $tests || return 1
+    link_plugins "$dir"
+    find "$dir" -name '*.gcda' -delete
+    for t in $tests functional/config_reload functional/config_hotplug; do
+        [ -x "$dir/$t" ] && t=$dir/$t || t=$top/tests/$t
+        ( cd "$dir" && srcdir=$top top_srcdir=$top top_builddir=$dir \
+            BLKTAPD_PLUGINDIR=$dir/.plugins timeout 120 "$t" ) \
+            >"$dir/test.log" 2>&1 || { cat "$dir/test.log"; return 1; }
+    done
+    tests/coverage/branches "$dir" "$top" tests/coverage/explained \
+        'src/channel/*.c' src/disk/tables.c src/disk/disks.c \
+        src/config/diff.c src/reload.c
 }
 
 # A tarball builds, installs, uninstalls and leaves nothing behind.  Its tests

@@ -3,7 +3,7 @@ channel_fake = tests/unit/channel_fake.c tests/unit/channel_fake.h \
 	tests/unit/channel_rig.h
 channel_libs = libchannel.a libhost.a $(HOST_LIBS)
 
-channel_programs = tests/unit/channel_bad tests/unit/channel_buffers \
+channel_programs = tests/unit/channel_alloc tests/unit/channel_bad tests/unit/channel_buffers \
 	tests/unit/channel_chan tests/unit/channel_life \
 	tests/unit/channel_decode tests/unit/channel_inflight \
 	tests/unit/channel_recover tests/unit/channel_ring \
@@ -15,6 +15,10 @@ TESTS += $(channel_programs)
 
 tests_unit_channel_bad_SOURCES = tests/unit/channel_bad.c $(channel_fake)
 tests_unit_channel_bad_LDADD = $(channel_libs)
+tests_unit_channel_alloc_SOURCES = tests/unit/channel_alloc.c $(channel_fake)
+tests_unit_channel_alloc_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc \
+	-Wl,--wrap=host_memory
+tests_unit_channel_alloc_LDADD = $(channel_libs)
 tests_unit_channel_buffers_SOURCES = tests/unit/channel_buffers.c \
 	$(channel_fake)
 tests_unit_channel_buffers_LDADD = $(channel_libs)
