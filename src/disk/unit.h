@@ -62,7 +62,7 @@ struct job {
     bool tried; /* RECOVER: a chain was made, or tried to */
     char why[256];
     int table_fd; /* CONNECT, or late: a descriptor of its table, or -1 */
-    bool late;                /* DISCONNECT: not everything had ended */
+    bool late;    /* DISCONNECT: not everything had ended */
     struct blk_limits limits; /* OPEN, REPLACE */
     struct json_object *json; /* SHOW, COMMAND */
     /* on the control loop */

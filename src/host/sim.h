@@ -91,9 +91,9 @@ void sim_crash(struct sim *);
  * completes or not, and the grants that were given stay. */
 void sim_kill(struct sim *);
 
-/* As sim_kill(), out of the middle of a step that will never be returned to: the
- * program under test was left by longjmp() in a call of its own, none of the
- * world's being under way. */
+/* As sim_kill(), out of the middle of a step that will never be returned to:
+ * the program under test was left by longjmp() in a call of its own, none of
+ * the world's being under way. */
 void sim_kill_inside(struct sim *);
 
 /* ---- XenStore ------------------------------------------------------------ */
