@@ -17,7 +17,7 @@ tests_unit_channel_bad_SOURCES = tests/unit/channel_bad.c $(channel_fake)
 tests_unit_channel_bad_LDADD = $(channel_libs)
 tests_unit_channel_alloc_SOURCES = tests/unit/channel_alloc.c $(channel_fake)
 tests_unit_channel_alloc_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc \
-	-Wl,--wrap=host_memory
+	-Wl,--wrap=realloc -Wl,--wrap=host_memory
 tests_unit_channel_alloc_LDADD = $(channel_libs)
 tests_unit_channel_buffers_SOURCES = tests/unit/channel_buffers.c \
 	$(channel_fake)

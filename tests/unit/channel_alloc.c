@@ -3,7 +3,7 @@
  * channel_alloc.c: the n-th allocation of opening a channel fails, n = 1 until
  * none does: nothing is left behind, and the next opening works.
  *
- * Linked with --wrap for calloc() and host_memory().
+ * Linked with --wrap for calloc(), realloc() and host_memory().
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,6 +17,8 @@ static int countdown; /* 1: the next allocation fails */
 
 void *__real_calloc(size_t n, size_t size);
 void *__wrap_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__wrap_realloc(void *p, size_t size);
 int __real_host_memory(const char *name, size_t len, void **addr, int *fd);
 int __wrap_host_memory(const char *name, size_t len, void **addr, int *fd);
 
@@ -26,6 +28,14 @@ __wrap_calloc(size_t n, size_t size)
     if (countdown && !--countdown)
         return NULL;
     return __real_calloc(n, size);
+}
+
+void *
+__wrap_realloc(void *p, size_t size)
+{
+    if (countdown && !--countdown)
+        return NULL;
+    return __real_realloc(p, size);
 }
 
 int
@@ -113,6 +123,9 @@ adopted(void)
                     sizeof(why)) == 0);
     table = dup(chan_table_fd(c));
     chan_close(c);
+    CHECK(open_failing(&g, table) > 5);
+    /* For want of memory a table is not given up: it is tried again. */
+    g.params.resumed = true;
     CHECK(open_failing(&g, table) > 5);
     close(table);
     tear_down(&g);

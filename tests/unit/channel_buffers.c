@@ -171,6 +171,48 @@ stays_warm(void)
     end();
 }
 
+static int
+refuse_buffer(struct loop *loop, void *addr, size_t len)
+{
+    (void)loop;
+    (void)addr;
+    (void)len;
+    return -ENOMEM;
+}
+
+/* A loop without registered buffers, or one that refuses: they serve as well,
+ * and what was not registered is not taken back. */
+static void
+not_registered(int (*add)(struct loop *, void *, size_t))
+{
+    const struct loop_ops *plain;
+    struct loop_ops ops;
+    uint8_t *p;
+
+    begin(BUFFERS_SLAB);
+    plain = fake.loop.ops;
+    ops = *plain;
+    ops.buffer_add = add;
+    fake.loop.ops = &ops;
+    p = buffers_get(&b, 8192);
+    REQUIRE(p);
+    memset(p, 1, 8192);
+    CHECK(held() >= 8192);
+    CHECK_EQ(fake.buffers, 0);
+    buffers_put(&b, p, 8192);
+    fake_pass(&fake, UINT64_C(3000000000));
+    CHECK_EQ(held(), 0);
+    CHECK_EQ(fake.buffers, 0); /* it would be -1 */
+    end();
+}
+
+static void
+without_registered_buffers(void)
+{
+    not_registered(NULL);
+    not_registered(refuse_buffer);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -180,5 +222,6 @@ main(int argc, char **argv)
     TEST(at_least_one_slab);
     TEST(goes_cold);
     TEST(stays_warm);
+    TEST(without_registered_buffers);
     return test_end();
 }

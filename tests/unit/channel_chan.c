@@ -97,6 +97,10 @@ discards(void)
     CHECK_EQ(g.sink.disk[4096], 0);
     CHECK_EQ(g.sink.disk[8191], 0);
     CHECK_EQ(g.sink.disk[8192], 1);
+    op.nr_sectors = 0; /* nothing to do: no disk is asked */
+    CHECK_EQ(ask(&g, op), 0);
+    CHECK_EQ(g.sink.given, 1);
+    op.nr_sectors = 8;
     op.flag = 1;
     CHECK_EQ(ask(&g, op), -2);
     op.flag = 0;

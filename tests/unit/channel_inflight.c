@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* inflight.c, from inside: a table is written by one life, read by the next. */
 #include "channel/inflight.c"
+
+#include <sys/resource.h>
+
 #include "tests/test.h"
 
 static struct chan_params params;
@@ -335,6 +338,185 @@ any_bit(void)
     inflight_free(&f);
 }
 
+/* One queue has more entries than its ring has slots, and as many as the ring
+ * counts: no ring can be so. */
+static void
+more_than_slots(void)
+{
+    uint32_t cons;
+
+    make(2, 0);
+    for (unsigned i = 0; i < 33; i++)
+        note(0, i);
+    CHECK_EQ(adopt(), 0);
+    CHECK_EQ(recover(0, 0, &cons), -EPROTO);
+    CHECK(strstr(why, "expected 33 requests without an answer, found 33"));
+    inflight_free(&g);
+    inflight_free(&f);
+}
+
+/* Damaged after it was checked: it counts as over, and so one is missing. */
+static void
+damaged_since(void)
+{
+    uint32_t cons, e;
+
+    make(1, 0);
+    note(0, 1);
+    e = note(0, 2);
+    CHECK_EQ(adopt(), 0);
+    g.table->entry[e].word = 3;
+    CHECK_EQ(recover(0, 0, &cons), -EPROTO);
+    CHECK(strstr(why, "expected 2 requests without an answer, found 1"));
+    inflight_free(&g);
+    inflight_free(&f);
+}
+
+/* ---- whose file it is ---------------------------------------------------- */
+
+static void
+refused_file(int fd, const char *sentence)
+{
+    why[0] = '\0';
+    CHECK_EQ(inflight_adopt(&g, &params, fd, why, sizeof(why)), -EINVAL);
+    if (!strstr(why, sentence))
+        test_fail(__FILE__, __LINE__, "expected \"... %s\", found \"%s\"",
+                  sentence, why);
+    CHECK_EQ(g.fd, -1);
+    CHECK(!g.spare);
+}
+
+/* In a file of ours, in place of a memfd: only as long as it is ours alone. */
+static void
+in_a_file(void)
+{
+    char name[] = "/tmp/channel_inflight.XXXXXX", other[sizeof(name) + 2];
+    int fd = mkstemp(name);
+    uint32_t cons;
+
+    REQUIRE(fd >= 0);
+    make(1, 0);
+    inflight_free(&f);
+    params.room = fd;
+    CHECK_EQ(inflight_make(&f, &params), 0);
+    inflight_begin(&f, 0, 0);
+    note(0, 7);
+    CHECK_EQ(inflight_adopt(&g, &params, fd, why, sizeof(why)), 0);
+    CHECK_EQ(recover(0, 0, &cons), 1);
+    CHECK_EQ(inflight_raw(&g, list[0])[0], 7);
+    inflight_free(&g);
+    CHECK(!fchmod(fd, 0640));
+    refused_file(fd, "not sealed, and a file that others can open");
+    CHECK(!fchmod(fd, 0600));
+    snprintf(other, sizeof(other), "%s.2", name);
+    CHECK(!link(name, other));
+    refused_file(fd, "not sealed, and a file that others can open");
+    CHECK(!unlink(other));
+    CHECK_EQ(adopt(), 0);
+    inflight_free(&g);
+    if (!geteuid()) {
+        CHECK(!fchown(fd, 65534, 65534));
+        refused_file(fd, "not sealed, and a file of another user");
+    }
+    CHECK(!unlink(name));
+    inflight_free(&f);
+    close(fd);
+}
+
+static void
+no_file_at_all(void)
+{
+    int ends[2], fd;
+
+    make(1, 0);
+    REQUIRE(!pipe(ends));
+    refused_file(ends[0], "not a file");
+    close(ends[0]);
+    close(ends[1]);
+    /* A memfd that nobody sealed; then a file system that knows no seals. */
+    fd = memfd_create("channel_inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    REQUIRE(fd >= 0);
+    refused_file(fd, "not sealed, and a file that others can open");
+    close(fd);
+    fd = open("/proc/self/maps", O_RDONLY);
+    REQUIRE(fd >= 0);
+    refused_file(fd, "not sealed, and a file that others can open");
+    close(fd);
+    inflight_free(&f);
+}
+
+/* All is well with the table, but not with us. */
+static void
+no_means(void)
+{
+    struct rlimit all, few;
+    char name[40];
+    int fd;
+
+    make(1, 0);
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", f.fd);
+    fd = open(name, O_RDONLY);
+    REQUIRE(fd >= 0);
+    refused_file(fd, "can't be mapped");
+    close(fd);
+    CHECK(!getrlimit(RLIMIT_NOFILE, &all));
+    few = all;
+    few.rlim_cur = 3;
+    CHECK(!setrlimit(RLIMIT_NOFILE, &few));
+    refused_file(f.fd, "no file descriptor left");
+    CHECK(!setrlimit(RLIMIT_NOFILE, &all));
+    CHECK_EQ(adopt(), 0);
+    inflight_free(&g);
+    inflight_free(&f);
+}
+
+/* ---- rings that were made anew ------------------------------------------- */
+
+/* The table of f, as another connection's parameters see it. */
+static bool
+other_ring(unsigned queues, uint32_t port, uint32_t ref)
+{
+    struct chan_params p = params;
+
+    p.queues = queues;
+    for (unsigned q = 0; q < queues; q++) {
+        p.queue[q].port = port + q;
+        p.queue[q].refs[0] = ref + q;
+    }
+    return inflight_other_ring(f.fd, &p);
+}
+
+static void
+rings_made_anew(void)
+{
+    make(2, 0);
+    CHECK(other_ring(2, 70, 3000));
+    CHECK(other_ring(1, 70, 3000));
+    CHECK(other_ring(3, 70, 3000)); /* one more than the table has */
+    CHECK(!other_ring(2, 50, 1000));
+    CHECK(!other_ring(2, 50, 3000)); /* the port of one is enough */
+    CHECK(!other_ring(2, 70, 1000)); /* and its page, too */
+    CHECK(!other_ring(2, 70, 1015)); /* of the second queue: 1016 */
+    CHECK(!inflight_other_ring(999, &params));
+    params.nonce++;
+    CHECK(!other_ring(2, 70, 3000));
+    params.nonce--;
+    params.domid++;
+    CHECK(!other_ring(2, 70, 3000));
+    params.domid--;
+    f.table->magic++;
+    CHECK(!other_ring(2, 70, 3000));
+    f.table->magic--;
+    f.table->version++;
+    CHECK(!other_ring(2, 70, 3000));
+    f.table->version--;
+    f.table->check++;
+    CHECK(!other_ring(2, 70, 3000));
+    f.table->check--;
+    CHECK(other_ring(2, 70, 3000));
+    inflight_free(&f);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -350,5 +532,11 @@ main(int argc, char **argv)
     TEST(whose_table_it_is);
     TEST(not_a_table);
     TEST(any_bit);
+    TEST(more_than_slots);
+    TEST(damaged_since);
+    TEST(in_a_file);
+    TEST(no_file_at_all);
+    TEST(no_means);
+    TEST(rings_made_anew);
     return test_end();
 }

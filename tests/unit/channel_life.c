@@ -460,6 +460,87 @@ an_idle_disk_is_small(void)
     rig_end(&g);
 }
 
+/* A request that needs no buffer may be in flight when the last buffer goes
+ * cold: its segments stay where they are. */
+static void
+segments_stay_with_a_request(void)
+{
+    static struct rig g;
+    struct blkif_op flush = { .op = BLKIF_FLUSH };
+
+    rig_new(&g, CHAN_ABI_64, 0, 1);
+    CHECK_EQ(ask(&g, rw(BLKIF_WRITE, 1, 0, 2)), 0);
+    g.sink.hold = true;
+    front_put(&g.front[0], &flush);
+    front_push(&g.front[0]);
+    fake_pass(&g.fake, UINT64_C(3000000000));
+    CHECK_EQ(g.sink.n, 1);
+    CHECK_EQ(file_bytes(g.chan->buffers.fd), 0);
+    CHECK_EQ(((struct seg *)(void *)g.chan->segs)[1].gref, DATA_REF + 1);
+    sink_complete_all(&g.sink);
+    g.sink.hold = false;
+    fake_run(&g.fake);
+    rig_end(&g);
+}
+
+static void
+a_limit_over_all_slots(void)
+{
+    static struct rig g;
+
+    rig_prepare(&g, CHAN_ABI_64, 0, 1, 0);
+    g.params.inflight_max = 100;
+    rig_open(&g);
+    CHECK_EQ(chan_depth(g.chan), 32);
+    rig_end(&g);
+}
+
+/* Both are told: the ring broke, and, once all has ended, that it is idle. */
+static void
+breaks_while_draining(void)
+{
+    static struct rig g;
+    struct blkif_op op = rw(BLKIF_WRITE, 1, 0, 1);
+
+    rig_new(&g, CHAN_ABI_64, 0, 1);
+    g.sink.hold = true;
+    front_put(&g.front[0], &op);
+    front_push(&g.front[0]);
+    fake_run(&g.fake);
+    chan_drain(g.chan, sink_idle, &g.sink);
+    front_set(&g.front[0], 0, 77);
+    fake_fire(&g.fake, 100);
+    fake_run(&g.fake);
+    CHECK_EQ(g.sink.broken, 1);
+    CHECK_EQ(g.sink.idle, 0);
+    sink_complete_all(&g.sink);
+    fake_run(&g.fake);
+    CHECK_EQ(g.sink.broken, 1);
+    CHECK_EQ(g.sink.idle, 1);
+    rig_end(&g);
+}
+
+/* One ring of two breaks: nothing more is done for the other. */
+static void
+one_ring_breaks_both(void)
+{
+    static struct rig g;
+    struct blkif_op op = rw(BLKIF_WRITE, 1, 0, 1);
+
+    rig_new(&g, CHAN_ABI_64, 0, 2);
+    front_set(&g.front[1], 0, 77);
+    fake_fire(&g.fake, 100);
+    fake_fire(&g.fake, 101);
+    fake_run(&g.fake);
+    CHECK_EQ(g.sink.broken, 1);
+    CHECK(fake_port(&g.fake, 100)->masked);
+    front_put(&g.front[0], &op);
+    front_push(&g.front[0]);
+    fake_run(&g.fake);
+    CHECK_EQ(g.sink.given, 0);
+    rig_end(&g);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -476,5 +557,9 @@ main(int argc, char **argv)
     TEST(refuses_to_open);
     TEST(reconnects);
     TEST(an_idle_disk_is_small);
+    TEST(segments_stay_with_a_request);
+    TEST(a_limit_over_all_slots);
+    TEST(breaks_while_draining);
+    TEST(one_ring_breaks_both);
     return test_end();
 }

@@ -466,6 +466,212 @@ without_a_table(void)
     finish();
 }
 
+static void
+put_writes(unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct blkif_op op = rw(BLKIF_WRITE, i, i * 8, 1);
+
+        front_put(&m.rig.front[0], &op);
+    }
+    front_push(&m.rig.front[0]);
+}
+
+static int
+reopen(int inherit, char *why, size_t why_size)
+{
+    why[0] = '\0';
+    return chan_open(&m.rig.chan, m.rig.sweep, &m.rig.params, &model_ops, &m,
+                     inherit, why, why_size);
+}
+
+/* All are answered, oldest first; n of them. */
+static void
+answers(unsigned n)
+{
+    struct front_response rsp;
+
+    fake_run(&m.rig.fake);
+    while (m.n)
+        chan_complete(pick(0), 0);
+    fake_run(&m.rig.fake);
+    for (unsigned i = 0; i < n; i++)
+        CHECK(front_get(&m.rig.front[0], &rsp) && !rsp.status);
+    CHECK(!front_get(&m.rig.front[0], &rsp));
+}
+
+/* Served before, and the front-end has made its rings anew since: the old
+ * table is of rings that are gone, and the new ones are begun. */
+static void
+rings_made_anew(void)
+{
+    char why[256];
+
+    begin(CHAN_ABI_64, 2, 5, 0);
+    die();
+    front_init(&m.rig.front[0], &m.rig.fake, CHAN_ABI_64, 0, 60, 120, 0);
+    front_init(&m.rig.front[1], &m.rig.fake, CHAN_ABI_64, 0, 61, 121, 0);
+    front_params(m.rig.front, 2, &m.rig.params);
+    m.rig.params.resumed = true;
+    put_writes(3);
+    REQUIRE(!sweep_new(&m.rig.sweep, &m.rig.fake.tap));
+    REQUIRE(!reopen(m.table, why, sizeof(why)));
+    CHECK(strstr(why, "of another ring"));
+    CHECK(!strstr(why, "answer"));
+    CHECK(!chan_adopted(m.rig.chan));
+    answers(3);
+    finish();
+}
+
+/* Other references, but something was answered on them: somebody served them,
+ * and what is open may have been done. */
+static void
+other_rings_that_were_served(void)
+{
+    char why[256];
+
+    begin(CHAN_ABI_64, 1, 5, 0);
+    die();
+    front_init(&m.rig.front[0], &m.rig.fake, CHAN_ABI_64, 0, 60, 120, 4);
+    front_params(m.rig.front, 1, &m.rig.params);
+    m.rig.params.resumed = true;
+    put_writes(2);
+    REQUIRE(!sweep_new(&m.rig.sweep, &m.rig.fake.tap));
+    CHECK_EQ(reopen(m.table, why, sizeof(why)), -EUCLEAN);
+    CHECK(strstr(why, "of another ring; 2 requests have no answer"));
+    CHECK_EQ(m.rig.fake.maps, 0);
+    front_set(&m.rig.front[0], 0, 4); /* all are answered after all */
+    m.rig.front[0].req = 4;
+    REQUIRE(!reopen(m.table, why, sizeof(why)));
+    CHECK(strstr(why, "all requests have their answer: gone on without it"));
+    put_writes(2);
+    answers(2);
+    finish();
+}
+
+/* The table goes with the connection and not with the ring: as without it,
+ * and nothing of what was begun with it is left. */
+static void
+a_table_that_disagrees(void)
+{
+    char why[256];
+
+    begin(CHAN_ABI_64, 1, 5, 0);
+    put_writes(2);
+    fake_run(&m.rig.fake);
+    die();
+    m.rig.params.resumed = true;
+    REQUIRE(!sweep_new(&m.rig.sweep, &m.rig.fake.tap));
+    front_set(&m.rig.front[0], 8, m.rig.front[0].req - 1);
+    CHECK_EQ(reopen(m.table, why, sizeof(why)), -EUCLEAN);
+    CHECK(strstr(why, "disagree"));
+    CHECK(strstr(why, "; 1 requests have no answer"));
+    CHECK_EQ(m.rig.fake.maps, 0);
+    m.rig.chan = NULL;
+    finish();
+}
+
+/* The caller's buffer is short: the sentence is cut off, the answer not. */
+static void
+a_short_sentence(void)
+{
+    char why[256];
+
+    begin(CHAN_ABI_64, 1, 5, 0);
+    put_writes(1);
+    fake_run(&m.rig.fake);
+    die();
+    m.rig.params.resumed = true;
+    REQUIRE(!sweep_new(&m.rig.sweep, &m.rig.fake.tap));
+    memset(why, 'x', sizeof(why));
+    CHECK_EQ(reopen(-1, why, 16), -EUCLEAN);
+    CHECK_STR(why, "expected the in");
+    CHECK_EQ(why[16], 'x');
+    front_set(&m.rig.front[0], 8, m.rig.front[0].req);
+    REQUIRE(!reopen(-1, why, 16));
+    CHECK_STR(why, "expected the in");
+    finish();
+}
+
+static unsigned idles;
+static void
+idle(void *arg)
+{
+    CHECK(arg == &m);
+    idles++;
+}
+
+/* What an earlier life left is in flight before it was looked at. */
+static void
+drains_what_was_left(void)
+{
+    begin(CHAN_ABI_64, 1, 5, 0);
+    put_writes(2);
+    fake_run(&m.rig.fake);
+    CHECK_EQ(m.n, 2);
+    die();
+    start_daemon(m.table);
+    idles = 0;
+    CHECK_EQ(chan_inflight(m.rig.chan), 0);
+    chan_drain(m.rig.chan, idle, &m);
+    fake_run(&m.rig.fake);
+    CHECK_EQ(m.n, 2);
+    CHECK_EQ(idles, 0);
+    answers(2);
+    CHECK_EQ(idles, 1);
+    finish();
+}
+
+/* The i-th that was consumed becomes a barrier, in the table. */
+static void
+make_barrier(uint32_t i)
+{
+    size_t bytes = table_bytes(32);
+    struct inflight_table *t =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, m.table, 0);
+
+    REQUIRE(t != MAP_FAILED);
+    for (unsigned k = 0; k < 32; k++) {
+        struct inflight_entry *e = &t->entry[k];
+
+        if (!e->word || (uint32_t)e->index != UINT32_MAX - 20 + i)
+            continue;
+        e->raw[0] = BLKIF_BARRIER;
+        e->check = entry_check(e);
+    }
+    munmap(t, bytes);
+}
+
+/* A barrier in what was left is one: it waits for those before it, and those
+ * behind it wait.  (No life of ours leaves one that others are behind.) */
+static void
+a_barrier_was_left(void)
+{
+    struct front_response rsp;
+
+    begin(CHAN_ABI_64, 1, 5, 0);
+    put_writes(3);
+    fake_run(&m.rig.fake);
+    CHECK_EQ(m.n, 3);
+    die();
+    make_barrier(1);
+    start_daemon(m.table);
+    for (unsigned i = 0; i < 3; i++) {
+        fake_run(&m.rig.fake);
+        REQUIRE(m.n == 1);
+        CHECK_EQ(m.io[0]->off, i * 4096);
+        CHECK_EQ(m.io[0]->barrier, i == 1);
+        chan_complete(pick(0), 0);
+    }
+    fake_run(&m.rig.fake);
+    for (unsigned i = 0; i < 3; i++) {
+        CHECK(front_get(&m.rig.front[0], &rsp));
+        CHECK_EQ(rsp.id, i);
+        CHECK_EQ(rsp.status, 0);
+    }
+    finish();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -474,6 +680,12 @@ main(int argc, char **argv)
     TEST(a_lower_limit);
     TEST(refuses);
     TEST(without_a_table);
+    TEST(rings_made_anew);
+    TEST(other_rings_that_were_served);
+    TEST(a_table_that_disagrees);
+    TEST(a_short_sentence);
+    TEST(drains_what_was_left);
+    TEST(a_barrier_was_left);
     TEST(killed_all_the_time);
     TEST(killed_now_and_then);
     TEST(two_queues);

@@ -372,6 +372,201 @@ more_than_one_batch(void)
     rig_end(&g);
 }
 
+/* ---- the guest writes while we copy -------------------------------------- */
+
+static struct rig writing;
+static struct tap_ops writing_ops;
+static const struct tap_ops *plain_ops;
+static uint32_t write_prod; /* what it writes to req_prod; 0: one request */
+
+static int
+copy_and_write(struct tap *tap, struct tap_copy *c, unsigned n)
+{
+    struct blkif_op op = rw(BLKIF_FLUSH, 2, 0, 0);
+
+    tap->ops = plain_ops; /* once */
+    if (write_prod) {
+        front_set(&writing.front[0], 0, write_prod);
+    } else {
+        front_put(&writing.front[0], &op);
+        CHECK(!front_push(&writing.front[0])); /* it need not send an event */
+    }
+    return plain_ops->copy(tap, c, n);
+}
+
+static void
+ask_and_write(uint32_t prod)
+{
+    struct blkif_op op = rw(BLKIF_WRITE, 1, 0, 1);
+
+    rig_new(&writing, CHAN_ABI_64, 0, 1);
+    write_prod = prod;
+    plain_ops = writing.fake.tap.ops;
+    writing_ops = *plain_ops;
+    writing_ops.copy = copy_and_write;
+    front_put(&writing.front[0], &op);
+    front_push(&writing.front[0]);
+    writing.fake.tap.ops = &writing_ops;
+    fake_run(&writing.fake);
+    CHECK(writing.fake.tap.ops == plain_ops);
+}
+
+/* After we took all there was, before we sleep: seen, without an event. */
+static void
+comes_before_we_sleep(void)
+{
+    ask_and_write(0);
+    CHECK_EQ(writing.sink.broken, 0);
+    CHECK_EQ(collect(&writing.front[0]), 2);
+    rig_end(&writing);
+}
+
+static void
+breaks_before_we_sleep(void)
+{
+    ask_and_write(99);
+    CHECK_EQ(writing.sink.broken, 1);
+    CHECK(strstr(writing.sink.why, "found 99"));
+    rig_end(&writing);
+}
+
+/* ---- ports --------------------------------------------------------------- */
+
+/* What did not fire is not unmasked: a call for nothing. */
+static void
+unmasks_what_fired(void)
+{
+    static struct rig g;
+    char why[200];
+
+    rig_prepare(&g, CHAN_ABI_64, 0, 1, 0);
+    REQUIRE(!chan_open(&g.chan, g.sweep, &g.params, &sink_ops, &g.sink, -1, why,
+                       sizeof(why)));
+    fake_port(&g.fake, 100)->pending = false;
+    fake_run(&g.fake);
+    CHECK_EQ(g.fake.unmask_calls, 0);
+    fake_fire(&g.fake, 100);
+    fake_run(&g.fake);
+    CHECK_EQ(g.fake.unmask_calls, 1);
+    rig_end(&g);
+}
+
+static int
+bind_too_high(struct tap *tap, uint32_t domid, uint32_t remote)
+{
+    (void)tap;
+    (void)domid;
+    (void)remote;
+    return 1 << 17;
+}
+
+static void
+unbind_nothing(struct tap *tap, int port)
+{
+    (void)tap;
+    CHECK_EQ(port, 1 << 17);
+}
+
+static void
+a_port_that_xen_has_not(void)
+{
+    static struct rig g;
+    struct tap_ops ops;
+    char why[200];
+
+    rig_prepare(&g, CHAN_ABI_64, 0, 1, 0);
+    plain_ops = g.fake.tap.ops;
+    ops = *plain_ops;
+    ops.bind = bind_too_high;
+    ops.unbind = unbind_nothing;
+    g.fake.tap.ops = &ops;
+    CHECK_EQ(chan_open(&g.chan, g.sweep, &g.params, &sink_ops, &g.sink, -1, why,
+                       sizeof(why)),
+             -ERANGE);
+    CHECK(strstr(why, "can't be set up"));
+    CHECK_EQ(g.fake.maps, 0);
+    g.fake.tap.ops = plain_ops;
+    rig_open(&g);
+    rig_end(&g);
+}
+
+static int
+bind_from_above(struct tap *tap, uint32_t domid, uint32_t remote)
+{
+    struct fake *f =
+        (struct fake *)(void *)((char *)tap - offsetof(struct fake, tap));
+    int port = plain_ops->bind(tap, domid, remote);
+
+    for (int i = 1; i < 9; i++)
+        f->port[i].bound = false;
+    return port;
+}
+
+/* The second ring's port may be lower than the first one's. */
+static void
+ports_in_any_order(void)
+{
+    static struct rig g;
+    struct blkif_op op = rw(BLKIF_WRITE, 1, 0, 1);
+    struct tap_ops ops;
+    char why[200];
+
+    rig_prepare(&g, CHAN_ABI_64, 0, 2, 0);
+    plain_ops = g.fake.tap.ops;
+    ops = *plain_ops;
+    ops.bind = bind_from_above;
+    g.fake.tap.ops = &ops;
+    for (int i = 1; i < 9; i++) /* somebody else's, until the first is bound */
+        g.fake.port[i].bound = true;
+    REQUIRE(!chan_open(&g.chan, g.sweep, &g.params, &sink_ops, &g.sink, -1, why,
+                       sizeof(why)));
+    CHECK(fake_port(&g.fake, 100) > fake_port(&g.fake, 101));
+    front_put(&g.front[0], &op);
+    front_push(&g.front[0]);
+    fake_run(&g.fake);
+    CHECK_EQ(collect(&g.front[0]), 1);
+    chan_close(g.chan);
+    g.chan = NULL;
+    g.fake.tap.ops = plain_ops;
+    rig_end(&g);
+}
+
+/* ---- who goes takes only what is its own --------------------------------- */
+
+static void
+closing_one_leaves_the_others(void)
+{
+    static struct many m;
+
+    many_new(&m);
+    for (unsigned i = 0; i < 3; i++)
+        m.sink[i].hold = true;
+    push_all(&m, BLKIF_WRITE, 2, 1);
+    fake_run(&m.fake);
+    for (unsigned i = 0; i < 3; i++)
+        sink_complete_all(&m.sink[i]); /* ended, not yet published */
+    for (unsigned i = 0; i < 6; i++) {
+        uint32_t port = (uint32_t)(fake_port(&m.fake, 100 + i) - m.fake.port);
+
+        m.fake.tap.fired(m.fake.tap.ctx, &port, 1); /* and their turn is due */
+    }
+    chan_close(m.chan[1]);
+    m.chan[1] = NULL;
+    fake_run(&m.fake);
+    for (unsigned i = 0; i < 6; i++)
+        CHECK_EQ(collect(&m.front[i]), i / 2 == 1 ? 0 : 2);
+    m.sink[0].hold = m.sink[2].hold = false;
+    for (unsigned i = 0; i < 6; i += i == 1 ? 3 : 1) {
+        struct blkif_op op = rw(BLKIF_READ, 1, 0, 1);
+
+        front_put(&m.front[i], &op);
+        front_push(&m.front[i]);
+        fake_run(&m.fake);
+        CHECK_EQ(collect(&m.front[i]), 1);
+    }
+    many_end(&m);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -387,5 +582,11 @@ main(int argc, char **argv)
     TEST(the_peer_hangs_up);
     TEST(unknown_ports);
     TEST(more_than_one_batch);
+    TEST(comes_before_we_sleep);
+    TEST(breaks_before_we_sleep);
+    TEST(unmasks_what_fired);
+    TEST(a_port_that_xen_has_not);
+    TEST(ports_in_any_order);
+    TEST(closing_one_leaves_the_others);
     return test_end();
 }

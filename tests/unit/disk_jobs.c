@@ -3,8 +3,10 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
+#include "disk/disk_private.h"
 #include "tests/test.h"
 #include "tests/unit/disk_fakes.h"
 
@@ -726,6 +728,72 @@ table_stays_when_not_all_had_ended(void)
     teardown(d);
 }
 
+static int
+a_room(void *ctx, const char *key)
+{
+    (void)ctx;
+    CHECK_STR(key, "vbd.3.51712");
+    tell('Q', 0, NULL);
+    return dup(0);
+}
+
+/* Of two tables of one key one is left; other keys' are not touched. */
+static void
+two_tables_of_one_key(void)
+{
+    int first = dup(0), second = dup(0), other = dup(0);
+
+    setup();
+    disks_inherit(disks, "vbd.3.51712", first);
+    disks_inherit(disks, "vbd.4.51712", other);
+    disks_inherit(disks, "vbd.3.51712", second);
+    CHECK(fcntl(second, F_GETFD) < 0); /* closed */
+    CHECK_EQ(table_take(disks, "vbd.5.51712"), -1);
+    CHECK_EQ(table_take(disks, "vbd.3.51712"), first);
+    CHECK_EQ(table_take(disks, "vbd.3.51712"), -1);
+    close(first);
+    disks_free(disks);
+    CHECK(fcntl(other, F_GETFD) < 0); /* not asked for: goes at the end */
+}
+
+/* A room is asked for where somebody gives rooms, and for what has a key. */
+static void
+room_for_a_table(void)
+{
+    static const struct disks_events none, gives = { .room = a_room };
+    int fd;
+
+    setup();
+    CHECK_EQ(table_room(disks, "vbd.3.51712"), -1);
+    table_keep(disks, "vbd.3.51712", 0);
+    table_forget(disks, "vbd.3.51712");
+    disks_free(disks);
+    REQUIRE(!disks_new(&disks, &fake.control, loops, sweeps, 1, &none, NULL));
+    CHECK_EQ(table_room(disks, "vbd.3.51712"), -1);
+    table_keep(disks, "vbd.3.51712", 0);
+    table_forget(disks, "vbd.3.51712");
+    disks_free(disks);
+    REQUIRE(!disks_new(&disks, &fake.control, loops, sweeps, 1, &gives, NULL));
+    CHECK_EQ(table_room(disks, ""), -1);
+    CHECK_STR(trail, "");
+    fd = table_room(disks, "vbd.3.51712");
+    CHECK(fd >= 0);
+    CHECK_STR(trail, "Q");
+    close(fd);
+    disks_free(disks);
+    /* Nobody is told of what has no key, or no table. */
+    REQUIRE(!disks_new(&disks, &fake.control, loops, sweeps, 1, &table_events,
+                       NULL));
+    table_keep(disks, "", 0);
+    table_keep(disks, "vbd.3.51712", -1);
+    table_forget(disks, "");
+    CHECK_STR(trail, "Q");
+    table_keep(disks, "vbd.3.51712", 0);
+    table_forget(disks, "vbd.3.51712");
+    CHECK_STR(trail, "QKF");
+    disks_free(disks);
+}
+
 static int reload_status = 99;
 static void
 reloaded(void *ctx, int status, const char *why)
@@ -890,6 +958,8 @@ main(int argc, char **argv)
     TEST(table_is_gone_on_from);
     TEST(table_of_another_connection_is_not);
     TEST(table_stays_when_not_all_had_ended);
+    TEST(two_tables_of_one_key);
+    TEST(room_for_a_table);
     TEST(reload_touches_what_changed);
     TEST(reload_that_fails_keeps_the_old);
     TEST(shows_while_a_step_hangs);
