@@ -48,7 +48,7 @@ test_program()
 
 run_program()
 {
-    local t0=$SECONDS limit=${test_limit:-600} rc
+    local t0=$SECONDS limit=${test_limit:-300} rc
 
     [ "$1" != fuzz/ring ] || limit=900 # ten million executions, at nice 10
     [ -z "${CHECK_LONG:-}" ] || limit=3600
@@ -155,21 +155,13 @@ run_build()
 
 # ---- xen --------------------------------------------------------------------
 
-# What the lab installs; run_xen says so when it could not be made.
-stage_lab()
-{
-    mkdir -p "$logs/xen"
-    rm -f "$build-install/staged"
-    { build_tree "$build-install" $install_options &&
-        stage_tree "$build-install/tree" && : >"$build-install/staged"; } \
-        >"$logs/xen/stage.log" 2>&1
-}
-
 run_xen()
 {
     local tree=$build-install/tree n
 
-    if [ ! -e "$build-install/staged" ]; then
+    mkdir -p "$logs/xen"
+    if ! { build_tree "$build-install" $install_options &&
+        stage_tree "$tree"; } >"$logs/xen/stage.log" 2>&1; then
         for n in "$@"; do
             cp "$logs/xen/stage.log" "$logs/$n.log"
             result "$n" 1 0
@@ -187,11 +179,9 @@ run_xen()
         done
 }
 
-# The lab takes half of the time and, but for some scenarios, one core: all
-# else runs beside it, and gives way to it (a guest's patience has limits).
 run_areas()
 {
-    local n programs=() builds=() xens=() lab=
+    local n programs=() builds=() xens=()
 
     for n in "$@"; do
         case $n in
@@ -201,15 +191,7 @@ run_areas()
         esac
     done
     link_plugins "$build"
-    if [ ${#xens[@]} -gt 0 ]; then
-        stage_lab
-        run_xen "${xens[@]}" &
-        lab=$!
-    fi
-    (
-        [ -z "$lab" ] || renice -n 10 -p "$BASHPID" >/dev/null
-        [ ${#programs[@]} = 0 ] || run_programs "${programs[@]}"
-        for n in "${builds[@]}"; do run_build "$n"; done
-    )
-    [ -z "$lab" ] || wait "$lab"
+    [ ${#programs[@]} = 0 ] || run_programs "${programs[@]}"
+    for n in "${builds[@]}"; do run_build "$n"; done
+    [ ${#xens[@]} = 0 ] || run_xen "${xens[@]}"
 }
