@@ -31,9 +31,9 @@ xenbus_timer(struct blk_timer *t)
     xenbus_read_all(x);
 }
 
-/* XenStore failed in the middle of a scan or of a watch: all of it is done
- * again a little later. */
-static void
+/* XenStore failed in the middle of a scan or of a watch, or there was no memory
+ * for a vbd: all of it is done again a little later. */
+void
 xenbus_again(struct xenbus *x)
 {
     if (x->timer_runs)

@@ -139,6 +139,8 @@ void vbd_seen(struct xenbus *, const char *kind, uint32_t domid,
 int discover_start(struct xenbus *, char *why, size_t n);
 /* The kinds of a tree, those that are new. */
 int discover_kinds(struct xenbus *, const struct conf *, char *why, size_t n);
+/* All is scanned once more, a little later. */
+void xenbus_again(struct xenbus *);
 void discover_stop(struct xenbus *);
 
 /* ---- claim.c ------------------------------------------------------------- */

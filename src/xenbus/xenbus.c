@@ -166,8 +166,10 @@ vbd_seen(struct xenbus *x, const char *kind, uint32_t domid, uint32_t devid)
 
     if (!v) {
         v = calloc(1, sizeof *v);
-        if (!v)
-            return; /* the next event or scan finds it */
+        if (!v) { /* no other event need ever come */
+            xenbus_again(x);
+            return;
+        }
         v->x = x;
         snprintf(v->kind, sizeof v->kind, "%s", kind);
         v->domid = domid;
