@@ -3,6 +3,7 @@
 
 #include "disk/disk.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,18 +20,29 @@ static const char *const state_names[] = {
 
 /* ---- jobs ---------------------------------------------------------------- */
 
-/* Aborts when there is no memory for a control message: nothing could be said
- * about any disk then, and a restart does no harm. */
+/* A disk's life goes on without memory: of each step of it one is under way at
+ * a time, and has its job in the disk. */
+static struct job *
+job_spare(struct disk *d, enum job_kind kind)
+{
+    if (kind >= JOB_MUST)
+        return NULL;
+    assert(!d->spared[kind]);
+    d->spared[kind] = true;
+    memset(&d->spare[kind], 0, sizeof d->spare[kind]);
+    return &d->spare[kind];
+}
+
 struct job *
 disk_job(struct disk *d, enum job_kind kind, void (*answer)(struct job *),
          disk_fn *fn, void *ctx)
 {
     struct job *j = calloc(1, sizeof *j);
 
-    if (!j) {
-        log_line(BLK_ERR, NULL, "out of memory for a control message");
-        abort();
-    }
+    if (!j)
+        j = job_spare(d, kind);
+    if (!j)
+        return NULL;
     j->disk = d;
     j->kind = kind;
     j->answer = answer;
@@ -38,6 +50,17 @@ disk_job(struct disk *d, enum job_kind kind, void (*answer)(struct job *),
     j->ctx = ctx;
     j->inherit = j->room = j->table_fd = -1;
     return j;
+}
+
+/* A disk that closes may be gone before the jobs that it did not get, but those
+ * are none of its own. */
+static void
+job_memory_free(struct job *j)
+{
+    if (j->kind < JOB_MUST && j == &j->disk->spare[j->kind])
+        j->disk->spared[j->kind] = false;
+    else
+        free(j);
 }
 
 void
@@ -59,7 +82,7 @@ job_free(struct job *j)
         close(j->table_fd);
     if (j->json)
         json_object_put(j->json);
-    free(j);
+    job_memory_free(j);
 }
 
 static void
@@ -382,16 +405,28 @@ disk_pause_answer(struct job *j)
     job_free(j);
 }
 
+static void
+disk_step(struct disk *d, enum job_kind kind, void (*answer)(struct job *),
+          disk_fn *done, void *ctx)
+{
+    struct job *j = disk_job(d, kind, answer, done, ctx);
+
+    if (j)
+        disk_send(d, j);
+    else
+        done(ctx, d, -ENOMEM, "out of memory");
+}
+
 void
 disk_pause(struct disk *d, disk_fn *done, void *ctx)
 {
-    disk_send(d, disk_job(d, JOB_PAUSE, disk_pause_answer, done, ctx));
+    disk_step(d, JOB_PAUSE, disk_pause_answer, done, ctx);
 }
 
 void
 disk_resume(struct disk *d, disk_fn *done, void *ctx)
 {
-    disk_send(d, disk_job(d, JOB_RESUME, disk_pause_answer, done, ctx));
+    disk_step(d, JOB_RESUME, disk_pause_answer, done, ctx);
 }
 
 static void
@@ -417,7 +452,7 @@ disk_recover_answer(struct job *j)
 void
 disk_recover(struct disk *d, disk_fn *done, void *ctx)
 {
-    disk_send(d, disk_job(d, JOB_RECOVER, disk_recover_answer, done, ctx));
+    disk_step(d, JOB_RECOVER, disk_recover_answer, done, ctx);
 }
 
 /* Nothing is sent to a disk that closes: its data half may be gone before the
@@ -469,6 +504,10 @@ disk_show(struct disk *d, void (*done)(void *, struct json_object *), void *ctx)
 {
     struct job *j = disk_job(d, JOB_SHOW, disk_show_answer, NULL, ctx);
 
+    if (!j) { /* what the control half knows is better than nothing */
+        done(ctx, disk_brief(d));
+        return;
+    }
     j->json_fn = done;
     disk_send(d, j);
 }
@@ -481,23 +520,38 @@ disk_command_answer(struct job *j)
     job_free(j);
 }
 
+static bool
+command_words(struct job *j, const char *layer, int argc,
+              const char *const *argv)
+{
+    j->layer = strdup(layer);
+    j->argv = calloc((size_t)argc + 1, sizeof *j->argv);
+    for (; j->argv && j->argc < argc; j->argc++) {
+        j->argv[j->argc] = strdup(argv[j->argc]);
+        if (!j->argv[j->argc])
+            return false;
+    }
+    return j->layer && j->argv;
+}
+
 void
 disk_command(struct disk *d, const char *layer, int argc,
              const char *const *argv,
              void (*done)(void *, int, struct json_object *), void *ctx)
 {
     struct job *j = disk_job(d, JOB_COMMAND, disk_command_answer, NULL, ctx);
-    int i;
+    bool whole;
 
-    j->out_fn = done;
-    j->layer = strdup(layer);
-    j->argv = calloc((size_t)argc + 1, sizeof *j->argv);
-    if (!j->layer || !j->argv)
-        abort(); /* as in disk_job() */
-    for (i = 0; i < argc; i++)
-        j->argv[i] = strdup(argv[i]);
-    j->argc = argc;
-    disk_send(d, j);
+    if (j)
+        j->out_fn = done;
+    whole = j && command_words(j, layer, argc, argv);
+    if (whole) {
+        disk_send(d, j);
+        return;
+    }
+    if (j)
+        job_free(j);
+    done(ctx, -ENOMEM, json_object_new_string("out of memory"));
 }
 
 static void

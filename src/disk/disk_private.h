@@ -47,6 +47,9 @@ struct disk {
     char key[TABLE_KEY]; /* of its in-flight table; "": none is kept */
     disk_fn *opened;
     struct job *held; /* OPEN, until an older disk of this name is gone */
+    /* One of each kind that must be possible when there is no memory. */
+    struct job spare[JOB_MUST];
+    bool spared[JOB_MUST]; /* in use */
 };
 
 struct disks {
@@ -65,6 +68,8 @@ struct disks {
     void *quiet_ctx;
 };
 
+/* NULL when there is no memory for one: only of kinds that may fail (those from
+ * JOB_MUST on). */
 struct job *disk_job(struct disk *, enum job_kind, void (*answer)(struct job *),
                      disk_fn *, void *ctx);
 void job_free(struct job *);

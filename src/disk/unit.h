@@ -29,9 +29,10 @@ enum job_kind {
     JOB_CONNECT,
     JOB_DISCONNECT,
     JOB_CLOSE,
-    JOB_PAUSE,
-    JOB_RESUME,
     JOB_REPLACE,
+    JOB_MUST, /* those above can't be refused for want of memory */
+    JOB_PAUSE = JOB_MUST,
+    JOB_RESUME,
     JOB_RECOVER,
     JOB_SHOW,
     JOB_COMMAND
