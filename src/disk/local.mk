@@ -11,3 +11,4 @@ TESTS += tests/unit/disk_jobs
 tests_unit_disk_jobs_SOURCES = tests/unit/disk_jobs.c tests/unit/disk_fakes.c \
 	tests/unit/disk_fakes.h
 tests_unit_disk_jobs_LDADD = libdisk.a $(JSON_LIBS)
+include tests/sim/fault.mk

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Fault loops: the n-th allocation fails, the n-th call of the host fails,
+ * once and from then on, with n = 1, 2, ... until a run has met no fault.
+ *
+ * After each run: everything asked for was answered or its disk says why not,
+ * the neighbour's disk goes on, the same disk attached once more works, and
+ * when all has stopped nothing is left: memory, mappings, ports, descriptors.
+ *
+ * FAULT=SCENARIO:KIND:TIMES:N runs only that; with FAULT_LOG=1 also the log.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/fault_rig.h"
+#include "tests/test.h"
+
+#define CONF(chain)                                                     \
+    "daemon = { kinds = ( \"vbd\" ); log = \"info\"; };\n"              \
+    "disks = ( { name = \"a\"; chain = ( " chain " ); },\n"             \
+    "  { name = \"b\"; chain = ( { plugin = \"memory\"; size = \"1M\";" \
+    " } ); } );\n"
+#define FILE_A "{ plugin = \"file\"; path = \"/a.img\"; }"
+
+static const char plain[] = CONF(FILE_A);
+
+enum kind { ALLOC, HOST };
+struct point {
+    enum kind kind;
+    enum fault_times times;
+    unsigned long at;
+    int error;
+};
+
+static void
+begin(const struct point *p)
+{
+    if (p->kind == ALLOC)
+        alloc_begin(p->at, p->times);
+    else
+        fault_begin(p->at, p->times, p->error);
+}
+
+static unsigned long failed_of, points_of;
+
+static void
+end(const struct point *p)
+{
+    points_of = p->kind == ALLOC ? alloc_end() : fault_end();
+    failed_of = p->kind == ALLOC ? alloc_failed() : fault_failed();
+}
+
+/* ---- what must hold after the faults ------------------------------------- */
+
+static bool
+settled(const struct guest *g)
+{
+    return guest_refused(g) || (guest_connected(g) && guest_answered(g));
+}
+
+static void
+check_neighbour(struct rig *r)
+{
+    unsigned errors = r->neighbour.errors;
+
+    CHECK(guest_connected(&r->neighbour));
+    guest_read(&r->neighbour, 1);
+    CHECK(rig_until(r, guest_answered, &r->neighbour, 60 * SECOND));
+    CHECK_EQ(r->neighbour.errors, errors);
+}
+
+/* From whatever is there to nothing, to a disk that works, to nothing. */
+static void
+check_works_again(struct rig *r)
+{
+    struct guest *g = &r->guest;
+
+    guest_detach(g);
+    CHECK(rig_until(r, guest_closed, g, 60 * SECOND));
+    if (getenv("FAULT_LOG"))
+        guest_print(g);
+    guest_forget(g);
+    rig_run(r, 5 * SECOND);
+    CHECK_EQ(disks_count(r->disks), 1);
+    guest_attach(g);
+    CHECK(rig_until(r, guest_connected, g, 60 * SECOND));
+    if (guest_connected(g)) {
+        guest_work(g);
+        CHECK(rig_until(r, guest_answered, g, 60 * SECOND));
+        CHECK_EQ(g->errors, 0);
+    }
+    guest_detach(g);
+    CHECK(rig_until(r, guest_closed, g, 60 * SECOND));
+    guest_forget(g);
+    rig_run(r, 5 * SECOND);
+    CHECK_EQ(disks_count(r->disks), 1);
+}
+
+static void
+check_guest(struct rig *r, const struct point *p)
+{
+    struct guest *g = &r->guest;
+
+    CHECK(rig_until(r, settled, g, 60 * SECOND));
+    CHECK_EQ(g->twice, 0);
+    if (guest_refused(g) && failed_of)
+        CHECK(rig_sentences > 0);
+    if (p->kind == HOST && p->times == FAULT_ONCE && failed_of &&
+        (!strcmp(fault_what(), "io") ||
+         !strcmp(fault_what(), "piece of a copy")))
+        CHECK(g->errors + r->neighbour.errors <= 1);
+    if (!failed_of)
+        CHECK_EQ(g->errors, 0);
+}
+
+/* ---- attach, connect, work, detach --------------------------------------- */
+
+static void
+attach(const struct point *p)
+{
+    struct rig r;
+    struct guest *g = &r.guest;
+
+    rig_new(&r, plain);
+    begin(p);
+    guest_attach(g);
+    if (rig_until(&r, guest_connected, g, 10 * SECOND))
+        guest_work(g);
+    guest_read(&r.neighbour, 0);
+    (void)rig_until(&r, settled, g, 10 * SECOND);
+    CHECK(rig_until(&r, guest_answered, &r.neighbour, 10 * SECOND));
+    if (guest_connected(g)) {
+        guest_detach(g);
+        (void)rig_until(&r, guest_closed, g, 10 * SECOND);
+    }
+    end(p);
+    if (!g->leaves)
+        check_guest(&r, p);
+    check_neighbour(&r);
+    check_works_again(&r);
+    rig_end(&r);
+}
+
+/* ---- killed, and again --------------------------------------------------- */
+
+static void
+restart(const struct point *p)
+{
+    struct rig r;
+    struct guest *g = &r.guest;
+    int rc;
+
+    rig_new(&r, plain);
+    guest_attach(g);
+    REQUIRE(rig_until(&r, guest_connected, g, 10 * SECOND));
+    guest_work(g);
+    rig_run(&r, 60000);
+    rig_kill(&r);
+    alloc_off();
+    rig_conf(&r, plain);
+    alloc_on();
+    begin(p);
+    rc = rig_start(&r);
+    if (!rc) {
+        (void)rig_until(&r, settled, g, 10 * SECOND);
+        guest_read(&r.neighbour, 0);
+        rig_run(&r, 2 * SECOND);
+    }
+    end(p);
+    if (rc) {
+        CHECK(failed_of > 0);
+        CHECK(rig_sentences > 0);
+        rig_kill(&r); /* main() ends with 1, and is started again */
+        rig_conf(&r, plain);
+        REQUIRE(!rig_start(&r));
+    }
+    check_guest(&r, p);
+    CHECK(rig_until(&r, guest_answered, &r.neighbour, 60 * SECOND));
+    check_works_again(&r);
+    rig_end(&r);
+}
+
+/* ---- the loops ----------------------------------------------------------- */
+
+/* Those with asked_only are run by FAULT=, and not by the loops: restart keeps
+ * no in-flight table of the neighbour's disk yet, and so asks for too much. */
+static const struct scenario {
+    const char *name;
+    void (*run)(const struct point *);
+    bool asked_only;
+} scenario[] = {
+    { "attach", attach, false },
+    { "restart", restart, true },
+};
+
+static const char *const times_name[] = { "once", "for ever" };
+
+/* n = 1 until nothing failed; how many points there were. */
+static unsigned long
+loop(const struct scenario *s, enum kind kind, enum fault_times times,
+     int error)
+{
+    struct point p = { .kind = kind, .times = times, .error = error };
+    unsigned long max = 20000;
+
+    for (p.at = 1; p.at < max; p.at++) {
+        int before = test_failures;
+
+        s->run(&p);
+        if (test_failures != before)
+            printf("  ^ %s, %s %lu %s (%s, errno %d)\n", s->name,
+                   kind == ALLOC ? "allocation" : "call", p.at,
+                   times_name[times], kind == HOST ? fault_what() : "memory",
+                   error);
+        if (!failed_of)
+            return p.at - 1;
+    }
+    CHECK(p.at < max);
+    return 0;
+}
+
+static void
+one(const char *what)
+{
+    char name[32];
+    unsigned kind, times;
+    struct point p = { .error = EIO };
+
+    REQUIRE(sscanf(what, "%31[^:]:%u:%u:%lu:%d", name, &kind, &times, &p.at,
+                   &p.error) >= 4);
+    p.kind = kind;
+    p.times = times;
+    for (unsigned i = 0; i < sizeof scenario / sizeof scenario[0]; i++) {
+        if (!strcmp(scenario[i].name, name))
+            scenario[i].run(&p);
+    }
+    printf("%lu points, %lu failed: %s\n", points_of, failed_of, rig_sentence);
+    alloc_left(true);
+}
+
+int
+main(int argc, char **argv)
+{
+    static const int errors[] = { EIO, ENOMEM, ENOSPC, EAGAIN, E2BIG };
+    enum kind kind = strstr(argv[0], "host") ? HOST : ALLOC;
+
+    (void)argc;
+    test_name = "fault";
+    log_open(BLK_INFO, false);
+    if (getenv("FAULT")) {
+        one(getenv("FAULT"));
+        return test_failures != 0;
+    }
+    for (unsigned i = 0; i < sizeof scenario / sizeof scenario[0]; i++) {
+        unsigned errnos = kind == ALLOC ? 1 : sizeof errors / sizeof errors[0];
+        unsigned long n = 0, ever = 0;
+
+        if (scenario[i].asked_only)
+            continue;
+        for (unsigned e = 0; e < errnos; e++) {
+            n = loop(&scenario[i], kind, FAULT_ONCE, errors[e]);
+            ever = loop(&scenario[i], kind, FAULT_FOR_EVER, errors[e]);
+        }
+        test_count++;
+        printf("%s: %lu %s, once and for ever (%lu)\n", scenario[i].name, n,
+               kind == ALLOC ? "allocation points" : "host calls", ever);
+        fflush(stdout);
+    }
+    return test_end();
+}
