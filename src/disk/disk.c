@@ -273,7 +273,8 @@ static void
 disk_table_over(struct disk *d, struct job *j)
 {
     if (!j->late) {
-        table_forget(d->disks, d->key);
+        if (!table_waits(d->disks, d->key))
+            table_forget(d->disks, d->key);
     } else if (d->key[0] && j->table_fd >= 0) {
         disks_inherit(d->disks, d->key, j->table_fd);
         j->table_fd = -1;

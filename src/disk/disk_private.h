@@ -83,6 +83,8 @@ void disks_gone(struct disks *);
 void table_key(char key[TABLE_KEY], const char *back);
 /* The caller's descriptor, or -1. */
 int table_take(struct disks *, const char *key);
+/* Whether one is there that was not taken. */
+bool table_waits(const struct disks *, const char *key);
 /* A file to make the table in, the caller's; or -1. */
 int table_room(struct disks *, const char *key);
 /* fd stays the caller's. */

@@ -84,6 +84,18 @@ table_take(struct disks *ds, const char *key)
     return fd;
 }
 
+/* An earlier process's table that nobody has gone on from yet: what it says is
+ * owed to the guest still is, also when we end before we come to it. */
+bool
+table_waits(const struct disks *ds, const char *key)
+{
+    const struct table *t = ds->tables;
+
+    while (t && strcmp(t->key, key))
+        t = t->next;
+    return t;
+}
+
 int
 table_room(struct disks *ds, const char *key)
 {
