@@ -51,6 +51,7 @@ run_program()
     local t0=$SECONDS limit=${test_limit:-300} rc
 
     [ "$1" != fuzz/ring ] || limit=900 # ten million executions, at nice 10
+    [ "$1" != sim/daemon ] || limit=900 # 20,000 seeds on two busy cores
     [ -z "${CHECK_LONG:-}" ] || limit=3600
     mkdir -p "$(dirname "$logs/$1.log")"
     ( cd "$build" && srcdir=$top top_srcdir=$top top_builddir=$build \

@@ -39,3 +39,8 @@ tests_sim_daemon_blktapd_sim_SOURCES = tests/sim/daemon/main.c \
 	tests/sim/daemon/plan.c tests/sim/daemon/hostile.c $(daemon_rig)
 tests_sim_daemon_blktapd_sim_LDFLAGS = $(daemon_rig_ldflags)
 tests_sim_daemon_blktapd_sim_LDADD = $(daemon_rig_libs)
+
+daemon_sims = tests/sim/daemon.test tests/sim/daemon-steps.test \
+	tests/sim/daemon-same.test
+dist_check_SCRIPTS += $(daemon_sims)
+TESTS += $(daemon_sims)
