@@ -96,13 +96,16 @@ static void
 segments_fill(struct guest *g, struct guest_request *r)
 {
     uint64_t sector = r->sector, left = r->sectors;
+    unsigned most =
+        g->indirect && r->op != BLKIF_BARRIER ? GUEST_SEGS : CHAN_DIRECT_MAX;
 
     for (r->segs = 0; left; r->segs++) {
         uint64_t n = 1 + sim_below(g->sim, left < 8 ? left : 8);
         unsigned first = (unsigned)sim_below(g->sim, 9 - n);
         uint8_t *page;
 
-        if (r->segs == GUEST_SEGS - 1 || sim_below(g->sim, 2)) {
+        /* What is left must fit into the segments that are. */
+        if (left + 8 > 8 * (most - r->segs - 1u) || sim_below(g->sim, 2)) {
             n = left < 8 ? left : 8;
             first = 0;
         }

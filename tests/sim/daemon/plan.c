@@ -31,6 +31,7 @@ struct run {
     uint64_t sectors[GUESTS];
     bool ticking, faults, power, removed[GUESTS];
     unsigned kills, restarts_left;
+    uint64_t deaths; /* that were seen */
     uint64_t tick_ns, start_at, store_up_at, again_in;
     unsigned conf_number;
 };
@@ -210,8 +211,11 @@ start(struct run *r)
     rc = world_start(&r->world);
     if (rc < 0)
         fail(r, "the daemon did not start: %s", r->world.why);
-    if (rc == 1)
+    if (rc == 1) {
+        r->deaths = r->world.kills;
         r->ticking = false;
+        r->start_at = sim_now(r->world.sim);
+    }
 }
 
 /* One event, and the daemon's next life when it ended. */
@@ -220,12 +224,10 @@ advance(struct run *r)
 {
     struct world *w = &r->world;
     struct sim *s = w->sim;
-    uint64_t kills = w->kills;
 
-    keep_ticking(r);
-    if (!world_step(w))
-        return false;
-    if (w->kills != kills) {
+    if (w->kills != r->deaths) {
+        /* With the daemon went every event, the guests' own too. */
+        r->deaths = w->kills;
         r->ticking = false;
         r->start_at =
             sim_now(s) + (sim_below(s, 2) ? 0 : sim_below(s, 20 * MS));
@@ -234,10 +236,11 @@ advance(struct run *r)
         r->store_up_at = 0;
         sim_store_up(s);
     }
-    if (!w->alive && !r->store_up_at && sim_now(s) >= r->start_at) {
+    if (!w->alive && !r->store_up_at && sim_now(s) >= r->start_at)
         start(r);
-        r->start_at = sim_now(s);
-    }
+    keep_ticking(r);
+    if (!world_step(w))
+        fail(r, "nothing is left that could happen");
     for (unsigned i = 0; i < r->guests; i++) {
         if (r->guest[i].why[0])
             fail(r, "%s", r->guest[i].why);
@@ -294,13 +297,9 @@ something(struct run *r)
         /* Told to stop, it goes in order; the next one goes on. */
         if (r->world.alive && !r->store_up_at && !r->world.reload_to &&
             r->restarts_left) {
-            uint64_t kills = r->world.kills;
-
             r->restarts_left--;
             if (!world_stop(&r->world, 20 * S))
                 fail(r, "the daemon did not stop within 20 s");
-            if (r->world.kills != kills)
-                r->ticking = false;
             r->start_at = sim_now(s);
         }
         break;
