@@ -276,7 +276,9 @@ sync_done(struct blk_io *io)
     if (io->status < 0)
         sync_failed(q, io->status);
     else
-        req_end(q, 0);
+        /* It was on its way when another one failed, which took the kernel's
+         * only report of what was lost with it. */
+        req_end(q, req_file(q)->handle->failed ? -EIO : 0);
 }
 
 static void
