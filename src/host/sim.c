@@ -339,6 +339,8 @@ end_program(struct sim *sim, bool power)
     sim_tree_crash(sim);
     sim_loops_crash(sim);
     end_events(sim);
+    if (!power)
+        sim_grants_deliver(sim);
 }
 
 void

@@ -88,7 +88,8 @@ void sim_file_faults(struct sim *, const char *name, const struct sim_faults *);
 void sim_crash(struct sim *);
 /* kill -9 of the program: as sim_crash(), but what was written stays (in the
  * page cache: a later sim_crash() can still undo it), what was on its way
- * completes or not, and the grants that were given stay. */
+ * completes or not, the grants that were given stay, and events that were sent
+ * to other domains arrive. */
 void sim_kill(struct sim *);
 
 /* As sim_kill(), out of the middle of a step that will never be returned to:

@@ -323,6 +323,7 @@ sim_grants_crash(struct sim *sim, bool keep)
     for (struct sim_tap *t = g->taps; t; t = t->next)
         let_go(t);
     for (struct peer *p = g->peers; p; p = p->next) {
+        p->owed = keep && p->event;
         if (p->event)
             sim_cancel(sim, p->event);
         p->event = NULL;
@@ -334,6 +335,19 @@ sim_grants_crash(struct sim *sim, bool keep)
             next = gr->next;
             sim_grant_drop(g, gr);
         }
+    }
+}
+
+void
+sim_grants_deliver(struct sim *sim)
+{
+    struct peer *p = sim->grants ? sim->grants->peers : NULL;
+
+    for (; p; p = p->next) {
+        if (p->owed)
+            p->event = sim_event(sim, NULL, sim_below(sim, EVENT_NS), "notify",
+                                 peer_notified, p);
+        p->owed = false;
     }
 }
 

@@ -26,6 +26,7 @@ struct peer {
     struct sim_tap *tap; /* NULL: not bound */
     struct sim *sim;
     struct sim_event *event; /* a notification on its way */
+    bool owed;               /* it was, when the sender was killed */
 };
 
 struct mapping {

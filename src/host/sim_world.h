@@ -73,6 +73,8 @@ void sim_files_forget(struct sim *, struct sim_loop *);
 
 void sim_grants_free(struct sim *);
 void sim_grants_crash(struct sim *, bool keep);
+/* After a kill, once all events are gone: what was sent still arrives. */
+void sim_grants_deliver(struct sim *);
 void sim_tree_free(struct sim *);
 void sim_tree_crash(struct sim *);
 
