@@ -273,7 +273,8 @@ static void
 disk_table_over(struct disk *d, struct job *j)
 {
     if (!j->late) {
-        if (!table_waits(d->disks, d->key))
+        /* Also one without a request says which ones were answered. */
+        if (!d->leaving && !table_waits(d->disks, d->key))
             table_forget(d->disks, d->key);
     } else if (d->key[0] && j->table_fd >= 0) {
         disks_inherit(d->disks, d->key, j->table_fd);
@@ -351,6 +352,13 @@ disk_close(struct disk *d, disk_fn *closed)
         d->held = NULL;
     }
     unit_send(d->unit, j);
+}
+
+void
+disk_leave(struct disk *d, disk_fn *closed)
+{
+    d->leaving = true;
+    disk_close(d, closed);
 }
 
 /* ---- unasked ------------------------------------------------------------- */

@@ -71,6 +71,9 @@ void disk_disconnect(struct disk *, disk_fn *disconnected);
 /* Disconnect, stop the chain, forget.  The disk is gone when closed() is
  * called (may be NULL). */
 void disk_close(struct disk *, disk_fn *closed);
+/* The same, but the front-end stays, for the next process to go on with: so
+ * does the in-flight table, which says where. */
+void disk_leave(struct disk *, disk_fn *closed);
 
 /* ---- all disks ----------------------------------------------------------- */
 

@@ -38,6 +38,7 @@ struct disk {
     const struct disk_owner *owner;
     void *ctx;
     bool readonly, paused;
+    bool leaving; /* closes for the next process's sake: see disk_leave() */
     enum disk_state state;
     struct blk_limits limits;
     char reason[256];

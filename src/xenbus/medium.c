@@ -79,7 +79,10 @@ vbd_medium_release(struct vbd *v)
     v->medium = MEDIUM_CLOSING;
     v->link = LINK_BUSY;
     v->connected_seen = v->restarted = false;
-    disk_close(v->disk, vbd_closed);
+    if (v->x->stopping)
+        disk_leave(v->disk, vbd_closed);
+    else
+        disk_close(v->disk, vbd_closed);
 }
 
 static void

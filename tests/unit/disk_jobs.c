@@ -728,6 +728,41 @@ table_stays_when_not_all_had_ended(void)
     teardown(d);
 }
 
+/* A daemon that is told to stop: its successor asks for the table. */
+static void
+table_stays_for_the_next_process(void)
+{
+    struct disk *d = connect_vbd(false, 5);
+
+    disk_leave(d, closed);
+    fake_run();
+    fake_idle();
+    fake_run();
+    CHECK_STR(trail, "oFKcx");
+    disks_free(disks);
+}
+
+/* Told to stop before the front-end was connected again. */
+static void
+table_that_was_not_come_to_stays(void)
+{
+    struct disk *d = NULL;
+    char why[128];
+
+    setup();
+    disks_free(disks);
+    REQUIRE(!disks_new(&disks, &fake.control, loops, sweeps, 1, &table_events,
+                       NULL));
+    disks_inherit(disks, "vbd.3.51712", dup(0));
+    REQUIRE(!disk_open(&d, disks, &conf, &cd, false, &vbd_front, &owner, NULL,
+                       opened, why, sizeof why));
+    fake_run();
+    disk_close(d, closed);
+    fake_run();
+    CHECK_STR(trail, "ox");
+    disks_free(disks);
+}
+
 static int
 a_room(void *ctx, const char *key)
 {
@@ -958,6 +993,8 @@ main(int argc, char **argv)
     TEST(table_is_gone_on_from);
     TEST(table_of_another_connection_is_not);
     TEST(table_stays_when_not_all_had_ended);
+    TEST(table_stays_for_the_next_process);
+    TEST(table_that_was_not_come_to_stays);
     TEST(two_tables_of_one_key);
     TEST(room_for_a_table);
     TEST(reload_touches_what_changed);

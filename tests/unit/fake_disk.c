@@ -137,6 +137,12 @@ disk_close(struct disk *d, disk_fn *closed)
     step_add(d, CLOSE, closed);
 }
 
+void
+disk_leave(struct disk *d, disk_fn *closed)
+{
+    disk_close(d, closed);
+}
+
 static void
 step_connected(struct disk *d, bool on)
 {
