@@ -44,3 +44,9 @@ daemon_sims = tests/sim/daemon.test tests/sim/daemon-steps.test \
 	tests/sim/daemon-same.test
 dist_check_SCRIPTS += $(daemon_sims)
 TESTS += $(daemon_sims)
+
+check_PROGRAMS += tests/sim/isolation
+TESTS += tests/sim/isolation
+tests_sim_isolation_SOURCES = tests/sim/isolation.c $(daemon_rig)
+tests_sim_isolation_LDFLAGS = $(daemon_rig_ldflags)
+tests_sim_isolation_LDADD = $(daemon_rig_libs)
