@@ -167,15 +167,17 @@ add_arguments(scmp_filter_ctx c)
     int rc = 0;
 
     for (i = 0; !rc && i < 3; i++)
-        rc = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                              SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+        rc = seccomp_rule_add(
+            c, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
     for (i = 0; !rc && i < 3; i++)
         rc = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-                              SCMP_A0(SCMP_CMP_EQ, controls[i]));
+                              SCMP_A0(SCMP_CMP_EQ, controls[i], 0));
     /* Only to look, and of oneself. */
     if (!rc)
         rc = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2,
-                              SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0));
+                              SCMP_A0(SCMP_CMP_EQ, 0, 0),
+                              SCMP_A2(SCMP_CMP_EQ, 0, 0));
     return rc;
 }
 
