@@ -140,6 +140,15 @@ hosts_free(struct world *w)
     w->control = NULL;
 }
 
+static void
+tree_keep(struct world *w, struct conf *c)
+{
+    w->tree = realloc(w->tree, (w->trees + 1) * sizeof(struct conf *));
+    if (!w->tree)
+        abort();
+    w->tree[w->trees++] = c;
+}
+
 /* Nothing of the dead one may be touched but what the host had of it. */
 static void
 bury(struct world *w)
@@ -151,14 +160,11 @@ bury(struct world *w)
     w->xenbus = NULL;
     alloc_end();
     alloc_free_all();
-    w->conf->refs = 1;
-    if (w->reload_to) {
-        /* The files on disk are the new ones. */
-        conf_unref(w->conf);
+    for (unsigned i = 0; i < w->trees; i++)
+        w->tree[i]->refs = 1;
+    if (w->reload_to) /* the files on disk are the new ones */
         w->conf = w->reload_to;
-        w->conf->refs = 1;
-        w->reload_to = NULL;
-    }
+    w->reload_to = NULL;
     w->kills++;
 }
 
@@ -238,7 +244,6 @@ reloaded(void *ctx, int status, const char *why)
 
     (void)status;
     (void)why;
-    conf_unref(w->conf);
     w->conf = w->reload_to;
     w->reload_to = NULL;
     xenbus_reload(w->xenbus, w->conf);
@@ -251,6 +256,7 @@ world_reload(struct world *w, struct conf *to)
         conf_unref(to);
         return;
     }
+    tree_keep(w, to);
     w->reload_to = to;
     if (setjmp(w->out)) {
         killed_inside(w);
@@ -356,6 +362,7 @@ world_new(struct world *w, uint64_t seed, struct conf *conf, unsigned loops)
     memset(w, 0, sizeof *w);
     w->sim = sim_new(seed);
     w->conf = conf;
+    tree_keep(w, conf);
     w->loops = loops;
     points_world = w;
     sim_store_write(w->sim, "/local/domain/0/domid", "0");
@@ -370,7 +377,9 @@ world_free(struct world *w)
             close(w->table[i].fd);
     }
     alloc_free_all();
-    conf_unref(w->conf);
+    for (unsigned i = 0; i < w->trees; i++)
+        conf_unref(w->tree[i]);
+    free(w->tree);
     sim_free(w->sim);
     points_world = NULL;
 }

@@ -28,7 +28,11 @@ struct world_table {
 
 struct world {
     struct sim *sim;
-    struct conf *conf; /* the world's, also while the daemon is dead */
+    struct conf *conf; /* the one in force, also while the daemon is dead */
+    /* All there were: the world has a reference of each until its end, as
+     * those of a dead daemon are never given back. */
+    struct conf **tree;
+    unsigned trees;
     bool alive, failed;
     unsigned loops;
     struct loop *control, *data[WORLD_LOOPS];
