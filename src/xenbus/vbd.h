@@ -180,6 +180,9 @@ int vbd_publish_geometry(struct vbd *);
 int vbd_publish_resize(struct vbd *); /* with state 4 written again */
 /* -ENOENT: gone; -ESTALE: it is no longer in state `from`. */
 int vbd_publish_state(struct vbd *, enum bus_state from, enum bus_state to);
+/* The nonce of the connection that was served before a restart; or 0. */
+uint64_t vbd_read_nonce(struct vbd *);
+
 /* ---- resume.c ------------------------------------------------------------ */
 
 struct front_ask;
@@ -189,9 +192,6 @@ bool vbd_held(struct vbd *);
 /* What the front-end was told holds, also where the config says otherwise
  * now; false: it can't, and the vbd is held. */
 bool vbd_promise(struct vbd *, struct front_ask *, struct chan_params *);
-
-/* The nonce of the connection that was served before a restart; or 0. */
-uint64_t vbd_read_nonce(struct vbd *);
 
 /* ---- error.c ------------------------------------------------------------- */
 

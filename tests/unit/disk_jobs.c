@@ -783,6 +783,9 @@ two_tables_of_one_key(void)
     disks_inherit(disks, "vbd.4.51712", other);
     disks_inherit(disks, "vbd.3.51712", second);
     CHECK(fcntl(second, F_GETFD) < 0); /* closed */
+    CHECK(table_waits(disks, "vbd.3.51712"));
+    CHECK(table_waits(disks, "vbd.4.51712"));
+    CHECK(!table_waits(disks, "vbd.5.51712"));
     CHECK_EQ(table_take(disks, "vbd.5.51712"), -1);
     CHECK_EQ(table_take(disks, "vbd.3.51712"), first);
     CHECK_EQ(table_take(disks, "vbd.3.51712"), -1);
