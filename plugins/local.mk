@@ -6,13 +6,14 @@ PLUGIN_LDFLAGS = -module -avoid-version -shared \
 	-export-symbols-regex '^blk_plugin$$' $(AM_LDFLAGS)
 
 plugin_LTLIBRARIES += plugins/delay.la plugins/error.la plugins/file.la \
-	plugins/memory.la plugins/trace.la
+	plugins/memory.la plugins/null.la plugins/trace.la
 
 match_sources = plugins/common/match.c plugins/common/match.h
 delay_sources = plugins/delay/delay.c
 error_sources = plugins/error/error.c
 file_sources = plugins/file/file.c plugins/file/file_io.c plugins/file/file.h
 memory_sources = plugins/memory/memory.c
+null_sources = plugins/null/null.c
 trace_sources = plugins/trace/trace.c plugins/trace/writer.c \
 	plugins/trace/writer.h
 
@@ -24,17 +25,20 @@ plugins_file_la_SOURCES = $(file_sources)
 plugins_file_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_memory_la_SOURCES = $(memory_sources)
 plugins_memory_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_null_la_SOURCES = $(null_sources)
+plugins_null_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_trace_la_SOURCES = $(trace_sources) $(match_sources)
 plugins_trace_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 
 noinst_LIBRARIES += plugins/libplugins_static.a
 plugins_libplugins_static_a_SOURCES = plugins/static.c $(match_sources) \
 	$(delay_sources) $(error_sources) $(file_sources) $(memory_sources) \
-	$(trace_sources)
+	$(null_sources) $(trace_sources)
 plugins_libplugins_static_a_CPPFLAGS = $(AM_CPPFLAGS) -DBLK_STATIC
 
 dist_man_MANS += plugins/delay/blktap-delay.7 plugins/error/blktap-error.7 \
 	plugins/file/blktap-file.7 plugins/memory/blktap-memory.7 \
+	plugins/null/blktap-null.7 \
 	plugins/trace/blktap-trace.7
 
 include tests/unit/plugin.mk

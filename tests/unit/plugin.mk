@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Tests of the plugins: the modules as built, on the real engine and host.
 PLUGIN_TESTS = tests/unit/plugin_match tests/unit/plugin_static \
-	tests/unit/plugin_memory \
+	tests/unit/plugin_memory tests/unit/plugin_null \
 	tests/unit/plugin_delay tests/unit/plugin_error \
 	tests/unit/plugin_trace tests/unit/plugin_file \
 	tests/unit/plugin_file_life tests/functional/plugin_4kn \
@@ -31,6 +31,9 @@ tests_unit_plugin_static_LDADD = plugins/libplugins_static.a libchain.a \
 tests_unit_plugin_memory_SOURCES = tests/unit/plugin_memory.c
 tests_unit_plugin_memory_LDFLAGS = $(plugin_test_ldflags)
 tests_unit_plugin_memory_LDADD = $(plugin_test_ldadd)
+tests_unit_plugin_null_SOURCES = tests/unit/plugin_null.c
+tests_unit_plugin_null_LDFLAGS = $(plugin_test_ldflags)
+tests_unit_plugin_null_LDADD = $(plugin_test_ldadd)
 tests_unit_plugin_delay_SOURCES = tests/unit/plugin_delay.c
 tests_unit_plugin_delay_LDFLAGS = $(plugin_test_ldflags)
 tests_unit_plugin_delay_LDADD = $(plugin_test_ldadd)

@@ -114,7 +114,7 @@ all_are_there(void)
     CHECK(blk_plugins_static[0] != NULL);
     setenv("BLKTAPD_PLUGINDIR", "/nonexistent", 1); /* modules come as well */
     plugin_each(check_plugin, NULL);
-    CHECK_STR(seen, "delay error file memory trace ");
+    CHECK_STR(seen, "delay error file memory null trace ");
     CHECK(plugin_find("file", why, sizeof(why)) != NULL);
     CHECK(!plugin_find("nothing", why, sizeof(why)));
 }
