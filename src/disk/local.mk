@@ -6,9 +6,5 @@ libdisk_a_SOURCES = src/disk/disk.c src/disk/job.c src/disk/disk_private.h \
 	src/disk/unit_private.h src/disk/unit_mend.c src/disk/unit_show.c src/disk/head.c \
 	src/disk/local.c
 
-check_PROGRAMS += tests/unit/disk_jobs
-TESTS += tests/unit/disk_jobs
-tests_unit_disk_jobs_SOURCES = tests/unit/disk_jobs.c tests/unit/disk_fakes.c \
-	tests/unit/disk_fakes.h
-tests_unit_disk_jobs_LDADD = libdisk.a $(JSON_LIBS)
+include tests/unit/disk.mk
 include tests/sim/fault.mk

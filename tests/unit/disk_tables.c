@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* In-flight tables: when one is kept, gone on from, and forgotten. */
+#include "config.h"
+
+#include "tests/unit/disk_kit.h"
+
+/* ---- in-flight tables -----------------------------------------------------
+ */
+
+static void
+table_event(void *ctx, const char *key, int fd)
+{
+    (void)ctx;
+    CHECK_STR(key, "vbd.3.51712");
+    tell(fd >= 0 ? 'K' : 'F', 0, NULL);
+}
+
+static const struct disks_events table_events = { .table = table_event };
+static const struct disk_front vbd_front = {
+    .kind = "xen",
+    .vm = "guest",
+    .vdev = "xvda",
+    .domid = 3,
+    .path = "/local/domain/0/backend/vbd/3/51712"
+};
+
+/* Connects a disk of a vbd, when a table of nonce 5 was left by a process
+ * before us (left), and the vbd's connection has this nonce. */
+static struct disk *
+connect_vbd(bool left, uint64_t nonce)
+{
+    struct chan_params p = { .domid = 3, .queues = 1, .nonce = nonce };
+    struct disk *d = NULL;
+    char why[128];
+
+    setup();
+    disks_free(disks);
+    REQUIRE(!disks_new(&disks, &fake.control, loops, sweeps, 1, &table_events,
+                       NULL));
+    fake.table_fd = 0;
+    fake.table_nonce = 5;
+    if (left)
+        disks_inherit(disks, "vbd.3.51712", dup(0));
+    REQUIRE(!disk_open(&d, disks, &conf, &cd, false, &vbd_front, &owner, NULL,
+                       opened, why, sizeof why));
+    disk_connect(d, &p, NULL, connected);
+    fake_run();
+    return d;
+}
+
+static void
+table_is_kept_while_connected(void)
+{
+    struct disk *d = connect_vbd(false, 5);
+
+    CHECK_EQ(fake.inherit, -1);
+    CHECK_STR(trail, "oFKc"); /* kept before the guest may send anything */
+    disk_disconnect(d, disconnected);
+    fake_run();
+    fake_idle();
+    fake_run();
+    CHECK_STR(trail, "oFKcFd");
+    teardown(d);
+}
+
+static void
+table_is_gone_on_from(void)
+{
+    struct disk *d = connect_vbd(true, 5);
+
+    CHECK(fake.inherit >= 0);
+    CHECK_STR(trail, "oKc");
+    teardown(d);
+}
+
+static void
+table_of_another_connection_is_not(void)
+{
+    struct disk *d = connect_vbd(true, 6);
+
+    CHECK_EQ(fake.inherit, -1);
+    CHECK_STR(trail, "oFKc");
+    teardown(d);
+}
+
+static void
+table_stays_when_not_all_had_ended(void)
+{
+    struct chan_io io;
+    struct disk *d = connect_vbd(false, 5);
+
+    fake_request(&io, BLK_WRITE, 0, 512);
+    disk_disconnect(d, disconnected);
+    fake_run();
+    REQUIRE(fake_timer());
+    fake_run();
+    CHECK_STR(trail, "oFKcd");
+    fake_end(0);
+    teardown(d);
+}
+
+/* A daemon that is told to stop: its successor asks for the table. */
+static void
+table_stays_for_the_next_process(void)
+{
+    struct disk *d = connect_vbd(false, 5);
+
+    disk_leave(d, closed);
+    fake_run();
+    fake_idle();
+    fake_run();
+    CHECK_STR(trail, "oFKcx");
+    disks_free(disks);
+}
+
+/* Told to stop before the front-end was connected again. */
+static void
+table_that_was_not_come_to_stays(void)
+{
+    struct disk *d = NULL;
+    char why[128];
+
+    setup();
+    disks_free(disks);
+    REQUIRE(!disks_new(&disks, &fake.control, loops, sweeps, 1, &table_events,
+                       NULL));
+    disks_inherit(disks, "vbd.3.51712", dup(0));
+    REQUIRE(!disk_open(&d, disks, &conf, &cd, false, &vbd_front, &owner, NULL,
+                       opened, why, sizeof why));
+    fake_run();
+    disk_close(d, closed);
+    fake_run();
+    CHECK_STR(trail, "ox");
+    disks_free(disks);
+}
+
+static int
+a_room(void *ctx, const char *key)
+{
+    (void)ctx;
+    CHECK_STR(key, "vbd.3.51712");
+    tell('Q', 0, NULL);
+    return dup(0);
+}
+
+/* Of two tables of one key one is left; other keys' are not touched. */
+static void
+two_tables_of_one_key(void)
+{
+    int first = dup(0), second = dup(0), other = dup(0);
+
+    setup();
+    disks_inherit(disks, "vbd.3.51712", first);
+    disks_inherit(disks, "vbd.4.51712", other);
+    disks_inherit(disks, "vbd.3.51712", second);
+    CHECK(fcntl(second, F_GETFD) < 0); /* closed */
+    CHECK(table_waits(disks, "vbd.3.51712"));
+    CHECK(table_waits(disks, "vbd.4.51712"));
+    CHECK(!table_waits(disks, "vbd.5.51712"));
+    CHECK_EQ(table_take(disks, "vbd.5.51712"), -1);
+    CHECK_EQ(table_take(disks, "vbd.3.51712"), first);
+    CHECK_EQ(table_take(disks, "vbd.3.51712"), -1);
+    close(first);
+    disks_free(disks);
+    CHECK(fcntl(other, F_GETFD) < 0); /* not asked for: goes at the end */
+}
+
+/* A room is asked for where somebody gives rooms, and for what has a key. */
+static void
+room_for_a_table(void)
+{
+    static const struct disks_events none, gives = { .room = a_room };
+    int fd;
+
+    setup();
+    CHECK_EQ(table_room(disks, "vbd.3.51712"), -1);
+    table_keep(disks, "vbd.3.51712", 0);
+    table_forget(disks, "vbd.3.51712");
+    disks_free(disks);
+    REQUIRE(!disks_new(&disks, &fake.control, loops, sweeps, 1, &none, NULL));
+    CHECK_EQ(table_room(disks, "vbd.3.51712"), -1);
+    table_keep(disks, "vbd.3.51712", 0);
+    table_forget(disks, "vbd.3.51712");
+    disks_free(disks);
+    REQUIRE(!disks_new(&disks, &fake.control, loops, sweeps, 1, &gives, NULL));
+    CHECK_EQ(table_room(disks, ""), -1);
+    CHECK_STR(trail, "");
+    fd = table_room(disks, "vbd.3.51712");
+    CHECK(fd >= 0);
+    CHECK_STR(trail, "Q");
+    close(fd);
+    disks_free(disks);
+    /* Nobody is told of what has no key, or no table. */
+    REQUIRE(!disks_new(&disks, &fake.control, loops, sweeps, 1, &table_events,
+                       NULL));
+    table_keep(disks, "", 0);
+    table_keep(disks, "vbd.3.51712", -1);
+    table_forget(disks, "");
+    CHECK_STR(trail, "Q");
+    table_keep(disks, "vbd.3.51712", 0);
+    table_forget(disks, "vbd.3.51712");
+    CHECK_STR(trail, "QKF");
+    disks_free(disks);
+}
+
+int
+main(int argc, char **argv)
+{
+    test_args(argc, argv);
+    TEST(table_is_kept_while_connected);
+    TEST(table_is_gone_on_from);
+    TEST(table_of_another_connection_is_not);
+    TEST(table_stays_when_not_all_had_ended);
+    TEST(table_stays_for_the_next_process);
+    TEST(table_that_was_not_come_to_stays);
+    TEST(two_tables_of_one_key);
+    TEST(room_for_a_table);
+    return test_end();
+}
