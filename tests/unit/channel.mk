@@ -6,7 +6,8 @@ channel_libs = libchannel.a libhost.a $(HOST_LIBS)
 channel_programs = tests/unit/channel_alloc tests/unit/channel_bad tests/unit/channel_buffers \
 	tests/unit/channel_chan tests/unit/channel_life \
 	tests/unit/channel_decode tests/unit/channel_inflight \
-	tests/unit/channel_recover tests/unit/channel_ring \
+	tests/unit/channel_recover tests/unit/channel_retable \
+	tests/unit/channel_ring \
 	tests/unit/channel_scramble tests/unit/channel_sweep \
 	tests/unit/channel_throttle \
 	tests/unit/channel_validate tests/unit/channel_validate_enum
@@ -30,9 +31,13 @@ tests_unit_channel_inflight_SOURCES = tests/unit/channel_inflight.c
 tests_unit_channel_inflight_LDADD = $(channel_libs)
 tests_unit_channel_life_SOURCES = tests/unit/channel_life.c $(channel_fake)
 tests_unit_channel_life_LDADD = $(channel_libs)
+channel_model = tests/unit/channel_model.h $(channel_fake)
 tests_unit_channel_recover_SOURCES = tests/unit/channel_recover.c \
-	$(channel_fake)
+	$(channel_model)
 tests_unit_channel_recover_LDADD = $(channel_libs)
+tests_unit_channel_retable_SOURCES = tests/unit/channel_retable.c \
+	$(channel_model)
+tests_unit_channel_retable_LDADD = $(channel_libs)
 tests_unit_channel_ring_SOURCES = tests/unit/channel_ring.c
 tests_unit_channel_ring_LDADD = $(channel_libs)
 # The whole channel once more, with an accessor that spoils what it read.
