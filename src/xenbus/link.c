@@ -32,6 +32,8 @@ vbd_connected(void *ctx, struct disk *d, int status, const char *why)
         vbd_refuse(v, status, why ? why : strerror(-status));
     } else {
         v->link = LINK_UP;
+        if (v->resuming)
+            vbd_error_clear(v); /* it was held, perhaps */
         v->resuming = false;
         v->hold_after = 0;
         v->resized = true; /* since the geometry was written, perhaps */
@@ -97,6 +99,10 @@ vbd_connect(struct vbd *v, enum bus_act act)
     rc = front_read(v->x->store, &ask, &p, why, sizeof why);
     if (rc && rc != -EPROTO) {
         vbd_store_failed(v, rc, "front-end nodes");
+        return false;
+    }
+    if (rc && p.resumed && v->front_state == BUS_CONNECTED) {
+        vbd_hold(v, rc, why);
         return false;
     }
     if (rc) {

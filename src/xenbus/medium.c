@@ -42,7 +42,8 @@ vbd_opened(void *ctx, struct disk *d, int status, const char *why)
         v->medium = MEDIUM_READY;
         v->open_failed = false;
         v->reopen_after = 0;
-        vbd_error_clear(v);
+        if (!v->hold_after) /* else its reason is still to be judged */
+            vbd_error_clear(v);
         vbd_error_hotplug(v, NULL);
     }
     xenbus_dirty(v);

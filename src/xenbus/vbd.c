@@ -375,7 +375,9 @@ vbd_own(struct vbd *v)
     if (!rc && vbd_must_identify(v)) {
         rc = vbd_identify(v);
         if (!rc) {
-            v->inherited = !v->known;
+            /* Until it was served, or moved, it stays the earlier process's,
+             * however often the config is another. */
+            v->inherited = v->inherited || !v->known;
             v->known = true;
             v->stale = false;
         }

@@ -120,7 +120,7 @@ build_coverage()
 
     build_tree "$dir" CC=gcc CFLAGS='-O0 -g --coverage' || return 1
     tests=$(make -s -C "$dir" list-tests |
-        grep -E 'unit/(channel|config|disk)_' | grep -v scramble)
+        grep -E 'unit/(channel|config|disk|xenbus)_' | grep -v scramble)
     # shellcheck disable=SC2086
     make -s -C "$dir" -j"$(nproc)" $tests || return 1
     link_plugins "$dir"
@@ -133,7 +133,7 @@ build_coverage()
     done
     tests/coverage/branches "$dir" "$top" tests/coverage/explained \
         'src/channel/*.c' src/disk/tables.c src/disk/disks.c \
-        src/config/diff.c src/reload.c
+        src/config/diff.c src/reload.c src/xenbus/resume.c
 }
 
 # A tarball builds, installs, uninstalls and leaves nothing behind.  Its tests

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 xenbus_unit_tests = tests/unit/xenbus_states tests/unit/xenbus_fronts \
 	tests/unit/xenbus_life tests/unit/xenbus_nodes \
-	tests/unit/xenbus_storm tests/unit/xenbus_attach
+	tests/unit/xenbus_storm tests/unit/xenbus_attach \
+	tests/unit/xenbus_resume
 check_PROGRAMS += $(xenbus_unit_tests)
 TESTS += $(xenbus_unit_tests)
 xenbus_fakes = tests/unit/xenbus_fakes.c tests/unit/xenbus_fakes.h \
@@ -20,6 +21,8 @@ tests_unit_xenbus_storm_SOURCES = tests/unit/xenbus_storm.c $(xenbus_fakes)
 tests_unit_xenbus_storm_LDADD = $(xenbus_fakes_libs)
 tests_unit_xenbus_attach_SOURCES = tests/unit/xenbus_attach.c $(xenbus_fakes)
 tests_unit_xenbus_attach_LDADD = $(xenbus_fakes_libs)
+tests_unit_xenbus_resume_SOURCES = tests/unit/xenbus_resume.c $(xenbus_fakes)
+tests_unit_xenbus_resume_LDADD = $(xenbus_fakes_libs)
 
 check_PROGRAMS += tests/functional/xenbus_store
 TESTS += tests/functional/xenbus_store
