@@ -32,7 +32,7 @@
 extern "C" {
 #endif
 
-#define BLK_ABI 1
+#define BLK_ABI 2
 
 /* What a request asks for.  BLK_ZERO: the range reads back as zeroes. */
 enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZERO, BLK_OPS };
@@ -67,6 +67,8 @@ struct blk_req {
     struct blk_req *parent; /* of a blk_split() */
 };
 
+#define BLK_MEM_ALIGN 4096
+
 /* Offered by the layer below; a layer edits them into what it offers. */
 struct blk_limits {
     uint64_t size;          /* bytes, a multiple of align */
@@ -75,7 +77,8 @@ struct blk_limits {
     uint32_t block;         /* physical block of the medium; >= align */
     uint32_t max_len;       /* longest READ or WRITE; a multiple of align */
     uint32_t max_segs;      /* most entries of a scatter list */
-    uint32_t mem_align;     /* of each iovec's base; power of two */
+    uint32_t mem_align;     /* of each iovec's base; power of two, at most
+                             * BLK_MEM_ALIGN */
     uint32_t discard_align; /* granularity of DISCARD; 0: as block */
     uint64_t max_discard;   /* longest DISCARD or ZERO */
     bool readonly;          /* WRITE, DISCARD and ZERO are refused */
@@ -116,6 +119,13 @@ struct blk_counter {
     const char *help;
 };
 
+/* Where in a chain a plugin may stand.  BLK_EITHER: blk_last() tells. */
+enum blk_place {
+    BLK_MIDDLE, /* passes requests on: another layer must be below */
+    BLK_TAIL,   /* ends every request: must be last in a chain */
+    BLK_EITHER  /* ends them when it is last, else may pass them on */
+};
+
 /* ---- the plugin: its life cycle ------------------------------------------
  *
  *  1. The engine fills self from the options; check() may refuse (with no
@@ -124,14 +134,21 @@ struct blk_counter {
  *     If it fails nothing else but free of self follows: undo what was done.
  *     old is the instance that this one replaces (paused), or NULL: take over
  *     from blk_self(old) what you like; if start succeeds, old is stopped.
+ *     The layers below are there: requests of your own (blk_new) reach them,
+ *     as blk_below() says; end them all before blk_ready().
  *  3. limits(): bottom up, after start and whenever limits changed.
  *  4. submit()/done()/kick(): while the disk works.
  *  5. drain(): top down, hold nothing back from now on.
- *  6. pause(): top down, once no guest request is left in the chain; end your
- *     own requests, then blk_ready().
+ *  6. pause(): top down, once no guest request is left in the chain; write
+ *     what you still hold in memory, end your own requests, then blk_ready().
+ *     A layer that started but does not run yet, or that is paused, serves
+ *     what a layer above it asks for in its start(): submit(), done() and
+ *     kick() come, and blk_split() and blk_new() work while such a request is
+ *     in the chain.  Hold none of them back, and leave none of your own.
  *  7. resume() (bottom up; blk_ready()), or stop() (top down; blk_ready()):
  *     free what start made.  Also right after start(), without a pause, when
- *     another layer of the same change could not start.
+ *     another layer of the same change could not start.  No requests of your
+ *     own in stop(): what is below may already be another chain's.
  *
  * Every member may be left out (NULL) unless it says "required".
  */
@@ -141,7 +158,7 @@ struct blk_plugin {
     uint32_t req_size;  /* bytes of scratch per request */
     uint32_t own;       /* most requests of its own (split, new) at a time */
     uint32_t ops;       /* required: any op not named here is refused */
-    bool tail;          /* ends every request: must be last in a chain */
+    uint8_t tail;       /* enum blk_place */
     bool transparent;   /* changes neither data nor addresses */
     const char *name;   /* required; as the module is called */
     const char *help;   /* required: one line, without a full stop */
@@ -186,7 +203,11 @@ void blk_wait(struct blk_layer *, struct blk_req *);
 struct blk_req *blk_split(struct blk_layer *, struct blk_req *r, uint32_t at,
                           uint32_t len);
 /* A request of the layer's own; comes back in done() with mine set; ends with
- * blk_end().  NULL when the pool is empty, or the chain does not run. */
+ * blk_end().  NULL when the pool is empty, or it is not the time for it: see
+ * the life cycle.  It must be as blk_below() says, and so must its memory,
+ * which is the layer's own: bases aligned to mem_align (aligned_alloc() in
+ * start(); BLK_MEM_ALIGN serves for whatever will ever be below), lengths too,
+ * as far as there are more than one. */
 struct blk_req *blk_new(struct blk_layer *, int op, uint64_t off, uint32_t len,
                         struct blk_sg);
 
@@ -204,6 +225,7 @@ const char *blk_disk_name(struct blk_layer *);
 /* What the layer below offers (for a tail: all operations, nothing special,
  * and, to be on the safe side, a volatile cache). */
 const struct blk_limits *blk_below(struct blk_layer *);
+bool blk_last(struct blk_layer *);             /* there is no layer below */
 bool blk_readonly(struct blk_layer *);         /* the vbd is read-only */
 void blk_ready(struct blk_layer *, int error); /* start, pause, ... is over */
 void blk_relimit(struct blk_layer *);          /* limits() has changed */

@@ -205,6 +205,7 @@ trace_submit(struct blk_layer *l, struct blk_req *r)
     if (q->on && t->format == TRACE_IOLOG) {
         char line[TRACE_LINE];
 
+        iolog_open(t, false); /* paused, but a layer above is starting */
         line_out(t, line,
                  snprintf(line, sizeof(line),
                           "%" PRIu64 " %.63s %s %" PRIu64 " %" PRIu32 "\n",

@@ -46,7 +46,7 @@ chain_new(struct chain **out, struct loop *loop, const struct chain_spec *spec,
         free(c);
         return error;
     }
-    c->stack = s;
+    c->stack = c->live = s;
     *out = c;
     return 0;
 }
@@ -124,7 +124,7 @@ chain_transparent(const struct chain *c)
     for (unsigned i = 1; i < c->stack->n; i++) {
         const struct blk_plugin *p = c->stack->layer[i]->plugin;
 
-        if (!p->transparent && !p->tail)
+        if (!p->transparent && c->stack->n - 1 != i)
             return false;
     }
     return true;
@@ -154,6 +154,12 @@ const struct blk_limits *
 blk_below(struct blk_layer *l)
 {
     return &l->below;
+}
+
+bool
+blk_last(struct blk_layer *l)
+{
+    return l->index + 1 == l->chain->live->n;
 }
 
 bool

@@ -206,9 +206,9 @@ blk_wait(struct blk_layer *l, struct blk_req *r)
 static void
 retry_one_layer(struct chain *c)
 {
-    for (unsigned i = 0; i < c->stack->n; i++) {
-        if (c->stack->layer[i]->woken) {
-            retry(c, c->stack->layer[i]);
+    for (unsigned i = 0; i < c->live->n; i++) {
+        if (c->live->layer[i]->woken) {
+            retry(c, c->live->layer[i]);
             return;
         }
     }
@@ -218,8 +218,8 @@ retry_one_layer(struct chain *c)
 static void
 kick_one_layer(struct chain *c)
 {
-    for (unsigned i = 0; i < c->stack->n; i++) {
-        struct blk_layer *l = c->stack->layer[i];
+    for (unsigned i = 0; i < c->live->n; i++) {
+        struct blk_layer *l = c->live->layer[i];
 
         if (l->kick) {
             l->kick = false;

@@ -80,7 +80,7 @@ struct pool {
 
 enum layer_state {
     LAYER_NEW,
-    LAYER_STARTED, /* but nothing comes to it, and it may make no requests */
+    LAYER_STARTED, /* but nothing comes to it save from a start() above */
     LAYER_RUNS,
     LAYER_PAUSED,
     LAYER_STOPPED
@@ -134,6 +134,8 @@ struct chain {
 
     /* requests */
     struct stack *stack;
+    struct stack *live;         /* the same; while next starts: that, closed */
+    struct blk_layer *starting; /* the one whose start() is under way */
     struct pool guest;
     struct node_list queue, parked;
     unsigned inflight; /* guest requests past the door */
@@ -186,10 +188,10 @@ void pool_put(struct pool *, struct node *);
 /* stack.c */
 struct stack *stack_new(unsigned n);
 void stack_free(struct stack *);
-int stack_alloc(struct chain *, struct stack *);
+int stack_alloc_own(struct stack *);
 int stack_alloc_guest(struct chain *, struct stack *);
 void stack_place_guest(struct chain *, struct stack *);
-void stack_install(struct chain *, struct stack *);
+void stack_place(struct chain *, struct stack *);
 int layer_new(struct blk_layer **, struct chain *, const struct blk_conf *,
               char *why, size_t n);
 void layer_free(struct blk_layer *);

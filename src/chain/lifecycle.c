@@ -4,10 +4,10 @@
  * chain_op, done in the order of the calls, and made of phases that may have
  * to wait.
  *
- *   start    START COMMIT RESUME OPEN          fails: UNDO SHUT EMPTY
+ *   start    PLACE START COMMIT RESUME OPEN    fails: UNDO SHUT EMPTY
  *   pause    DRAIN EMPTY PAUSE                 fails: RESUME OPEN
  *   resume   RESUME OPEN
- *   replace  DRAIN EMPTY PAUSE START COMMIT STOP_OLD RESUME OPEN
+ *   replace  DRAIN EMPTY PAUSE PLACE START COMMIT STOP_OLD RESUME OPEN
  *                                              fails: UNDO REVERT RESUME OPEN
  *   relimit  DRAIN EMPTY PAUSE LIMITS RESUME OPEN
  *   stop     DRAIN EMPTY PAUSE STOP SHUT EMPTY
@@ -24,12 +24,12 @@
 
 enum op_kind { OP_START, OP_PAUSE, OP_RESUME, OP_REPLACE, OP_RELIMIT, OP_STOP };
 
-static const uint8_t way[][9] = {
-    [OP_START] = { PH_START, PH_COMMIT, PH_RESUME, PH_OPEN },
+static const uint8_t way[][10] = {
+    [OP_START] = { PH_PLACE, PH_START, PH_COMMIT, PH_RESUME, PH_OPEN },
     [OP_PAUSE] = { PH_DRAIN, PH_EMPTY, PH_PAUSE },
     [OP_RESUME] = { PH_RESUME, PH_OPEN },
-    [OP_REPLACE] = { PH_DRAIN, PH_EMPTY, PH_PAUSE, PH_START, PH_COMMIT,
-                     PH_STOP_OLD, PH_RESUME, PH_OPEN },
+    [OP_REPLACE] = { PH_DRAIN, PH_EMPTY, PH_PAUSE, PH_PLACE, PH_START,
+                     PH_COMMIT, PH_STOP_OLD, PH_RESUME, PH_OPEN },
     [OP_RELIMIT] = { PH_DRAIN, PH_EMPTY, PH_PAUSE, PH_LIMITS, PH_RESUME,
                      PH_OPEN },
     [OP_STOP] = { PH_DRAIN, PH_EMPTY, PH_PAUSE, PH_STOP, PH_SHUT, PH_EMPTY },

@@ -12,6 +12,7 @@ enum phase {
     PH_DRAIN,
     PH_EMPTY,
     PH_PAUSE,
+    PH_PLACE,
     PH_START,
     PH_COMMIT,
     PH_STOP_OLD,

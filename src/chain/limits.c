@@ -61,8 +61,8 @@ limits_sane(const struct blk_layer *l, char *why, size_t n)
     if (!power_of_two(o->align) || o->align < 512) {
         wrong = "align, a power of two, 512 or more";
         found = o->align;
-    } else if (!power_of_two(o->mem_align)) {
-        wrong = "mem_align, a power of two";
+    } else if (!power_of_two(o->mem_align) || o->mem_align > BLK_MEM_ALIGN) {
+        wrong = "mem_align, a power of two, 4096 at most";
         found = o->mem_align;
     } else if (o->max_len < o->align) {
         wrong = "max_len, at least align";

@@ -28,17 +28,18 @@ typedef void export_fn(void);
 #define EXPORT(name) (export_fn *)(name)
 extern export_fn *const chain_exports[];
 __attribute__((used)) export_fn *const chain_exports[] = {
-    EXPORT(blk_down),        EXPORT(blk_end),         EXPORT(blk_wait),
-    EXPORT(blk_split),       EXPORT(blk_new),         EXPORT(blk_sg_read),
-    EXPORT(blk_sg_write),    EXPORT(blk_sg_zero),     EXPORT(blk_self),
-    EXPORT(blk_name),        EXPORT(blk_disk_name),   EXPORT(blk_below),
-    EXPORT(blk_readonly),    EXPORT(blk_ready),       EXPORT(blk_relimit),
-    EXPORT(blk_why),         EXPORT(blk_fatal),       EXPORT(blk_log),
-    EXPORT(blk_trace),       EXPORT(blk_put_u64),     EXPORT(blk_put_str),
-    EXPORT(blk_printf),      EXPORT(blk_now),         EXPORT(blk_random),
-    EXPORT(blk_timer_start), EXPORT(blk_timer_stop),  EXPORT(blk_file_open),
-    EXPORT(blk_file_stat),   EXPORT(blk_file_close),  EXPORT(blk_io_start),
-    EXPORT(blk_work_start),  EXPORT(blk_watch_start), EXPORT(blk_watch_stop),
+    EXPORT(blk_down),       EXPORT(blk_end),         EXPORT(blk_wait),
+    EXPORT(blk_split),      EXPORT(blk_new),         EXPORT(blk_sg_read),
+    EXPORT(blk_sg_write),   EXPORT(blk_sg_zero),     EXPORT(blk_self),
+    EXPORT(blk_name),       EXPORT(blk_disk_name),   EXPORT(blk_below),
+    EXPORT(blk_last),       EXPORT(blk_readonly),    EXPORT(blk_ready),
+    EXPORT(blk_relimit),    EXPORT(blk_why),         EXPORT(blk_fatal),
+    EXPORT(blk_log),        EXPORT(blk_trace),       EXPORT(blk_put_u64),
+    EXPORT(blk_put_str),    EXPORT(blk_printf),      EXPORT(blk_now),
+    EXPORT(blk_random),     EXPORT(blk_timer_start), EXPORT(blk_timer_stop),
+    EXPORT(blk_file_open),  EXPORT(blk_file_stat),   EXPORT(blk_file_close),
+    EXPORT(blk_io_start),   EXPORT(blk_work_start),  EXPORT(blk_watch_start),
+    EXPORT(blk_watch_stop),
 };
 
 /* ---- is it one? ---------------------------------------------------------- */
@@ -55,6 +56,8 @@ plugin_wrong(const struct blk_plugin *p, const char *name)
         return "its operations are not among those that there are";
     if (p->tail && !p->submit)
         return "it is a tail, but has no submit()";
+    if (p->tail > BLK_EITHER)
+        return "it has no place in a chain that there is";
     if (p->own && !p->done)
         return "it makes requests, but has no done()";
     return NULL;

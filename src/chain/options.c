@@ -372,7 +372,7 @@ check_place(const struct chain_spec *spec, unsigned i, char *why, size_t n)
 
     if (!p)
         return -ENOENT;
-    if (p->tail != last)
+    if (p->tail != BLK_EITHER && (p->tail == BLK_TAIL) != last)
         return refuse(&at,
                       last ? "expected a tail as the last layer, found \"%s\", "
                              "which needs one below it"

@@ -23,6 +23,8 @@ step_call(struct blk_layer *l, enum layer_step step)
                                      : step == STEP_STOP   ? p->stop
                                                            : NULL;
 
+    if (step == STEP_START)
+        l->chain->starting = l;
     l->step = step;
     l->ready = false;
     l->why[0] = '\0';
@@ -57,6 +59,8 @@ step_over(struct blk_layer *l)
     int error = l->ready_error;
 
     l->step = STEP_NONE;
+    if (step == STEP_START)
+        l->chain->starting = NULL;
     if (step == STEP_PAUSE && !error)
         CONTRACT(l, !l->own.used);
     if (!error || step == STEP_RESUME || step == STEP_STOP)
@@ -74,6 +78,21 @@ step_over(struct blk_layer *l)
     return false;
 }
 
+/* Those below a layer that started may still be busy with what they began for
+ * its sake: places change only when they are not. */
+static bool
+start_is_quiet(const struct blk_layer *l)
+{
+    const struct stack *s = l->chain->live;
+
+    CONTRACT(l, !l->own.used);
+    for (unsigned i = l->index + 1; i < s->n; i++) {
+        if (s->layer[i]->own.used)
+            return false;
+    }
+    return true;
+}
+
 /* Brings l to the end of a step if it is in the state that the step is for. */
 static enum went
 step_layer(struct blk_layer *l, enum layer_step step, unsigned from)
@@ -83,7 +102,7 @@ step_layer(struct blk_layer *l, enum layer_step step, unsigned from)
             return WENT_ON;
         step_call(l, step);
     }
-    if (!l->ready)
+    if (!l->ready || (step == STEP_START && !start_is_quiet(l)))
         return MUST_WAIT;
     return step_over(l) ? WENT_ON : WENT_WRONG;
 }
@@ -172,6 +191,21 @@ phase_pause(struct chain *c)
     return steps_down(c, c->stack, STEP_PAUSE, 1u << LAYER_RUNS);
 }
 
+/* A layer may make requests in its start(), while the guest's wait: its pool
+ * and those of the layers below it need their place in the new stack. */
+static enum went
+phase_place(struct chain *c)
+{
+    int error = stack_alloc_own(c->next);
+
+    if (error) {
+        op_fail(c, error, c->disk, "out of memory");
+        return WENT_WRONG;
+    }
+    stack_place(c, c->next);
+    return WENT_ON;
+}
+
 /* Bottom up: start what is new, and ask each what it offers. */
 static enum went
 phase_start(struct chain *c)
@@ -203,7 +237,7 @@ phase_start(struct chain *c)
 static enum went
 phase_commit(struct chain *c)
 {
-    int error = stack_alloc(c, c->next);
+    int error = stack_alloc_guest(c, c->next);
 
     if (error) {
         op_fail(c, error, c->disk, "out of memory");
@@ -212,7 +246,8 @@ phase_commit(struct chain *c)
     if (limits_take(c, c->next) != WENT_ON)
         return WENT_WRONG;
     c->old = c->stack == c->next ? NULL : c->stack;
-    stack_install(c, c->next);
+    stack_place_guest(c, c->next);
+    c->stack = c->next;
     c->next = NULL;
     c->state = CHAIN_STARTED;
     return WENT_ON;
@@ -322,6 +357,8 @@ phase_undo(struct chain *c)
         c->next = NULL;
         return WENT_ON;
     }
+    if (c->live != c->stack)
+        stack_place(c, c->stack);
     c->readonly = c->was_readonly;
     for (unsigned i = 0; i < s->n; i++) {
         if (!stack_has(c->stack, s->layer[i]))
@@ -362,13 +399,13 @@ phase_shut(struct chain *c)
 }
 
 static enum went (*const phases[])(struct chain *) = {
-    [PH_DRAIN] = phase_drain,   [PH_EMPTY] = phase_empty,
-    [PH_PAUSE] = phase_pause,   [PH_START] = phase_start,
-    [PH_COMMIT] = phase_commit, [PH_STOP_OLD] = phase_stop_old,
-    [PH_LIMITS] = phase_limits, [PH_RESUME] = phase_resume,
-    [PH_OPEN] = phase_open,     [PH_UNDO] = phase_undo,
-    [PH_REVERT] = phase_revert, [PH_STOP] = phase_stop,
-    [PH_SHUT] = phase_shut,
+    [PH_DRAIN] = phase_drain,       [PH_EMPTY] = phase_empty,
+    [PH_PAUSE] = phase_pause,       [PH_PLACE] = phase_place,
+    [PH_START] = phase_start,       [PH_COMMIT] = phase_commit,
+    [PH_STOP_OLD] = phase_stop_old, [PH_LIMITS] = phase_limits,
+    [PH_RESUME] = phase_resume,     [PH_OPEN] = phase_open,
+    [PH_UNDO] = phase_undo,         [PH_REVERT] = phase_revert,
+    [PH_STOP] = phase_stop,         [PH_SHUT] = phase_shut,
 };
 
 enum went

@@ -250,6 +250,8 @@ request_release(struct blk_layer *l, struct node *nd)
     int result = nd->result;
 
     pool_put(&l->own, nd);
+    if (l->chain->starting)
+        engine_poke(l->chain); /* the step may wait for this */
     if (!parent)
         return NULL;
     CONTRACT(l, parent->children > 0);
@@ -287,12 +289,24 @@ blk_end(struct blk_layer *l, struct blk_req *r, int error)
 
 /* ---- own requests -------------------------------------------------------- */
 
+/* While a layer starts, those below it that do not run serve it. */
+static bool
+serves_start(const struct blk_layer *l)
+{
+    const struct stack *s = l->chain->live;
+    const struct blk_layer *top = l->chain->starting;
+
+    return top && !top->ready && top->own.used && l->index > top->index &&
+           l->index < s->n && s->layer[l->index] == l;
+}
+
 static struct node *
 request_own(struct blk_layer *l)
 {
     struct node *nd;
 
-    if (l->state != LAYER_RUNS && l->step != STEP_RESUME)
+    if (l->state != LAYER_RUNS && l->step != STEP_RESUME &&
+        !(l->step == STEP_START && !l->ready) && !serves_start(l))
         return NULL;
     nd = pool_get(&l->own);
     if (!nd)

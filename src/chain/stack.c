@@ -230,7 +230,7 @@ slots_below(const struct stack *s, unsigned index)
 }
 
 /* Memory for the slots of every request that the layers may make. */
-static int
+int
 stack_alloc_own(struct stack *s)
 {
     size_t size = 0;
@@ -256,14 +256,6 @@ stack_alloc_guest(struct chain *c, struct stack *s)
     free(s->guest_slots);
     s->guest_slots = slots;
     return 0;
-}
-
-int
-stack_alloc(struct chain *c, struct stack *s)
-{
-    int error = stack_alloc_own(s);
-
-    return error ? error : stack_alloc_guest(c, s);
 }
 
 static char *
@@ -304,9 +296,10 @@ stack_link(struct stack *s)
     }
 }
 
-/* From now on requests go through s; none may be under way. */
+/* From now on the requests of layers go through s; none may be under way.
+ * Those of the guest have no place yet. */
 void
-stack_install(struct chain *c, struct stack *s)
+stack_place(struct chain *c, struct stack *s)
 {
     size_t at = 0;
     char *slots = s->slots;
@@ -321,7 +314,6 @@ stack_install(struct chain *c, struct stack *s)
             slots = pool_place(&l->own, slots, slots_below(s, i), at);
         at += l->slot_size;
     }
-    stack_place_guest(c, s);
     stack_link(s);
-    c->stack = s;
+    c->live = s;
 }

@@ -88,7 +88,8 @@ plugin_describe(void *ctx, const struct blk_plugin *p)
 
     put_str(j, "name", p->name);
     put_str(j, "help", p->help);
-    put_bool(j, "tail", p->tail);
+    put_bool(j, "tail", p->tail != BLK_MIDDLE);
+    put_bool(j, "layer", p->tail != BLK_TAIL);
     put_bool(j, "transparent", p->transparent);
     json_object_object_add(j, "ops", ops_describe(p->ops));
     json_object_object_add(j, "options", options_describe(p->options));

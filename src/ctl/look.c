@@ -379,6 +379,15 @@ plugin_option(struct table *t, struct json_object *o)
     table_cell(t, "%s", get_str(o, "help"));
 }
 
+/* Where in a chain it may stand. */
+static const char *
+plugin_kind(struct json_object *p)
+{
+    if (!get_bool(p, "tail"))
+        return "layer";
+    return get_bool(p, "layer") ? "layer or tail" : "tail";
+}
+
 static void
 plugin_print(struct json_object *p)
 {
@@ -387,7 +396,7 @@ plugin_print(struct json_object *p)
     size_t i;
 
     printf("%s: %s\n", get_str(p, "name"), get_str(p, "help"));
-    printf("  %s%s\n", get_bool(p, "tail") ? "a tail" : "a layer",
+    printf("  a %s%s\n", plugin_kind(p),
            get_bool(p, "transparent") ? ", changes neither data nor addresses"
                                       : "");
     for (i = 0; i < count(options); i++)
@@ -416,7 +425,7 @@ plugins_run(const struct ctl *ctl, int argc, char **argv)
 
         table_row(&t);
         table_cell(&t, "%s", get_str(p, "name"));
-        table_cell(&t, "%s", get_bool(p, "tail") ? "tail" : "layer");
+        table_cell(&t, "%s", plugin_kind(p));
         table_cell(&t, "%s", get_str(p, "help"));
         if (argc && !strcmp(get_str(p, "name"), argv[0])) {
             plugin_print(p);

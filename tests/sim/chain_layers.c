@@ -462,7 +462,8 @@ const struct blk_plugin sim_xor = {
     .done = xor_done,
 };
 
-/* ---- scrub: requests of its own ------------------------------------------ */
+/* ---- scrub: requests of its own, also in start()
+ * ------------------------------------------ */
 
 enum { SCRUB_OWN = 2, SCRUB_SIZE = 16 << 10 };
 
@@ -471,7 +472,7 @@ struct scrub {
     struct blk_timer timer;
     struct iovec v[SCRUB_OWN];
     unsigned out;
-    bool pausing, quiet;
+    bool starting, pausing, quiet;
 };
 static _Alignas(4096) uint8_t scrub_data[SCRUB_SIZE]; /* nobody reads it */
 
@@ -509,26 +510,6 @@ scrub_fire(struct blk_timer *t)
 }
 
 static void
-scrub_done(struct blk_layer *l, struct blk_req *r)
-{
-    struct scrub *s = blk_self(l);
-
-    sim_enter();
-    if (r->mine) {
-        sim.scrubs++;
-        s->out--;
-        blk_end(l, r, 0);
-        if (s->pausing && !s->out) {
-            s->pausing = false;
-            blk_ready(l, 0);
-        }
-    } else {
-        blk_end(l, r, r->error);
-    }
-    sim_leave();
-}
-
-static void
 scrub_begin(struct blk_layer *l)
 {
     struct scrub *s = blk_self(l);
@@ -541,12 +522,51 @@ scrub_begin(struct blk_layer *l)
 }
 
 static void
+scrub_done(struct blk_layer *l, struct blk_req *r)
+{
+    struct scrub *s = blk_self(l);
+
+    sim_enter();
+    if (r->mine) {
+        sim.scrubs++;
+        s->out--;
+        blk_end(l, r, 0);
+        if (s->starting && !s->out) {
+            s->starting = false;
+            scrub_begin(l);
+            blk_ready(l, 0);
+        }
+        if (s->pausing && !s->out) {
+            s->pausing = false;
+            blk_ready(l, 0);
+        }
+    } else {
+        blk_end(l, r, r->error);
+    }
+    sim_leave();
+}
+
+static void
 scrub_start(struct blk_layer *l, struct blk_layer *old)
 {
+    struct scrub *s = blk_self(l);
+    uint32_t len = blk_below(l)->align;
+    struct blk_req *r;
+
     (void)old;
     sim_enter();
-    scrub_begin(l);
-    ready_some_time(l);
+    if (blk_below(l)->size < len || len > SCRUB_SIZE) {
+        scrub_begin(l);
+        ready_some_time(l);
+    } else {
+        s->v[0] = (struct iovec){ scrub_data, len };
+        r = blk_new(l, BLK_READ, 0, len, (struct blk_sg){ s->v, 1, 0 });
+        if (!r)
+            sim_fail("no own request in start()");
+        s->starting = true;
+        s->out = 1;
+        blk_down(l, r);
+    }
     sim_leave();
 }
 

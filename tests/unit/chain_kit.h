@@ -135,7 +135,7 @@ kit_kick(struct blk_layer *l)
 static const struct blk_plugin kit_tail = {
     .abi = BLK_ABI,
     .ops = BLK_ALL_OPS,
-    .tail = true,
+    .tail = BLK_TAIL,
     .name = "tail",
     .help = "a disk in memory",
     .submit = kit_submit,

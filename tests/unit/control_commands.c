@@ -214,7 +214,7 @@ plugin_each(void (*cb)(void *, const struct blk_plugin *), void *ctx)
     static const struct blk_plugin p = { .name = "thing",
                                          .help = "a thing",
                                          .ops = BLK_BIT(BLK_READ),
-                                         .tail = true,
+                                         .tail = BLK_TAIL,
                                          .options = options,
                                          .counters = counters };
 
@@ -469,7 +469,8 @@ knows_the_daemon(void)
     SAYS("plugins", "{\"error\":\"the folder of plugins can't be read\"}");
     did.status = 0;
     SAYS("plugins",
-         "{\"result\":[{\"name\":\"thing\",\"help\":\"a thing\",\"tail\":true,"
+         "{\"result\":[{\"name\":\"thing\",\"help\":\"a "
+         "thing\",\"tail\":true,\"layer\":false,"
          "\"transparent\":false,\"ops\":[\"read\"],\"options\":["
          "{\"name\":\"size\",\"type\":\"size\",\"required\":true,\"min\":1,"
          "\"max\":9,\"help\":\"how large\"},{\"name\":\"how\",\"type\":"

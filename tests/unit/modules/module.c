@@ -23,17 +23,18 @@
 typedef void any_fn(void);
 #define ANY(name) (any_fn *)(name)
 static any_fn *const volatile all[] = {
-    ANY(blk_down),        ANY(blk_end),         ANY(blk_wait),
-    ANY(blk_split),       ANY(blk_new),         ANY(blk_sg_read),
-    ANY(blk_sg_write),    ANY(blk_sg_zero),     ANY(blk_self),
-    ANY(blk_name),        ANY(blk_disk_name),   ANY(blk_below),
-    ANY(blk_readonly),    ANY(blk_ready),       ANY(blk_relimit),
-    ANY(blk_why),         ANY(blk_fatal),       ANY(blk_log),
-    ANY(blk_trace),       ANY(blk_put_u64),     ANY(blk_put_str),
-    ANY(blk_printf),      ANY(blk_now),         ANY(blk_random),
-    ANY(blk_timer_start), ANY(blk_timer_stop),  ANY(blk_file_open),
-    ANY(blk_file_stat),   ANY(blk_file_close),  ANY(blk_io_start),
-    ANY(blk_work_start),  ANY(blk_watch_start), ANY(blk_watch_stop),
+    ANY(blk_down),       ANY(blk_end),         ANY(blk_wait),
+    ANY(blk_split),      ANY(blk_new),         ANY(blk_sg_read),
+    ANY(blk_sg_write),   ANY(blk_sg_zero),     ANY(blk_self),
+    ANY(blk_name),       ANY(blk_disk_name),   ANY(blk_below),
+    ANY(blk_last),       ANY(blk_readonly),    ANY(blk_ready),
+    ANY(blk_relimit),    ANY(blk_why),         ANY(blk_fatal),
+    ANY(blk_log),        ANY(blk_trace),       ANY(blk_put_u64),
+    ANY(blk_put_str),    ANY(blk_printf),      ANY(blk_now),
+    ANY(blk_random),     ANY(blk_timer_start), ANY(blk_timer_stop),
+    ANY(blk_file_open),  ANY(blk_file_stat),   ANY(blk_file_close),
+    ANY(blk_io_start),   ANY(blk_work_start),  ANY(blk_watch_start),
+    ANY(blk_watch_stop),
 };
 
 static int
