@@ -165,11 +165,46 @@ daemon_host_choose(struct daemon *d)
         d->host = access("/dev/xen/gntdev", F_OK) ? HOST_LOCAL : HOST_XEN;
 }
 
+static const char *
+daemon_conf_is_old(void *ctx)
+{
+    const struct daemon *d = ctx;
+
+    return d->conf_is_old[0] ? d->conf_is_old : NULL;
+}
+
+/* The files can't be read, for the reasons in why: guests would wait for their
+ * disks until somebody has mended them. */
+static int
+daemon_load_last(struct daemon *d, char *why, size_t n)
+{
+    char errors[2048];
+    size_t used = strlen(why);
+
+    d->conf = lastconf_load(d->lastconf, errors, sizeof errors);
+    if (!d->conf) {
+        snprintf(why + used, n - used, "%s", errors);
+        return -EINVAL;
+    }
+    snprintf(d->conf_is_old, sizeof d->conf_is_old,
+             "the configuration from before the restart is in force, as the "
+             "files can't be read: %.*s",
+             (int)strcspn(why, "\n"), why);
+    reload_log_lines(why);
+    log_line(BLK_ERR, NULL,
+             "the configuration from before the restart is in force (%s): mend "
+             "the files and reload",
+             d->lastconf);
+    why[0] = '\0';
+    return 0;
+}
+
 static int
 daemon_load(struct daemon *d, char *why, size_t n)
 {
+    lastconf_path(d->lastconf, d->conf_path);
     d->conf = conf_load(d->conf_path, d->conf_dir, why, n);
-    if (!d->conf)
+    if (!d->conf && daemon_load_last(d, why, n))
         return -EINVAL;
     log_level(d->conf->log_level);
     return 0;
@@ -219,6 +254,7 @@ daemon_assemble(struct daemon *d, char *why, size_t n)
     d->view.store = d->store;
     d->view.ctx = d;
     d->view.conf = daemon_conf;
+    d->view.conf_is_old = daemon_conf_is_old;
     d->view.reload = daemon_reload;
     d->view.log_level = daemon_log_level;
     return commands_register(&d->view);
@@ -295,6 +331,8 @@ daemon_start(struct daemon *d, char *why, size_t n)
         rc = daemon_sandbox(d, why, n);
     if (rc && !why[0])
         snprintf(why, n, "can't start: %s", strerror(-rc));
+    if (!rc && !d->conf_is_old[0])
+        lastconf_save(d->lastconf, d->conf);
     return rc;
 }
 
@@ -335,6 +373,8 @@ daemon_signal(void *ctx, int signo)
     log_line(BLK_INFO, NULL, "stopping: draining %u disks",
              disks_count(d->disks));
     notify_stopping();
+    if (!disks_count(d->disks))
+        lastconf_drop(d->lastconf); /* nobody waits for us to be back */
     if (d->xenbus)
         xenbus_stop(d->xenbus, daemon_vbds_stopped, d);
     else

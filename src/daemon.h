@@ -15,6 +15,7 @@
 
 #include "config/config.h"
 #include "control/commands.h"
+#include "lastconf.h"
 
 enum daemon_host { HOST_AUTO, HOST_XEN, HOST_LOCAL };
 
@@ -33,6 +34,9 @@ struct daemon {
     const char *conf_path, *conf_dir;
     enum daemon_host host;
     struct conf *conf;
+    char lastconf[LASTCONF_PATH];
+    /* Not "": the files can't be read, conf is what was in force before. */
+    char conf_is_old[512];
     struct loop *control;
     struct data_loop data[DATA_LOOPS_MAX];
     unsigned loops;
@@ -58,6 +62,8 @@ void daemon_free(struct daemon *);
 void daemon_reload(void *daemon,
                    void (*done)(void *arg, int status, const char *why),
                    void *arg);
+/* Whole lines of errors to the log. */
+void reload_log_lines(const char *lines);
 
 /* privileges.c: become user, without a capability; 0 or -errno. */
 int privileges_drop(const char *user, char *why, size_t n);

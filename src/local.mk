@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 sbin_PROGRAMS += blktapd
 blktapd_SOURCES = src/main.c src/daemon.c src/daemon.h src/privileges.c \
-	src/notify.c src/reload.c src/seccomp.c src/seccomp_table.h
+	src/notify.c src/reload.c src/seccomp.c src/seccomp_table.h \
+	src/lastconf.c src/lastconf.h
 blktapd_LDADD = libcontrol.a libxenbus.a libdisk.a libchannel.a \
 	libblkconfig.a libchain.a libhost.a $(XEN_LIBS) $(URING_LIBS) $(CONFIG_LIBS) $(JSON_LIBS) \
 	$(SYSTEMD_LIBS) $(SECCOMP_LIBS) $(EV_LIBS) -ldl -lpthread

@@ -153,7 +153,7 @@ main(int argc, char **argv)
     log_open(BLK_INFO, !cl.foreground && getenv("JOURNAL_STREAM"));
     rc = daemon_start(&daemon, why, sizeof why);
     if (rc)
-        log_line(BLK_ERR, NULL, "%s", why);
+        reload_log_lines(why);
     else
         daemon_run(&daemon);
     daemon_free(&daemon);

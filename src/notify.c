@@ -47,9 +47,10 @@ notify_stopping(void)
 void
 notify_status(const struct daemon *d)
 {
-    sd_notifyf(0, "STATUS=%u of %u configured disks open; %s.",
+    sd_notifyf(0, "STATUS=%u of %u configured disks open; %s.%s%s",
                disks_count(d->disks), d->conf->disks,
-               d->xenbus ? "serving Xen" : "local front-ends only");
+               d->xenbus ? "serving Xen" : "local front-ends only",
+               d->conf_is_old[0] ? "  NOTE: " : "", d->conf_is_old);
 }
 
 /* ---- what outlives us ---------------------------------------------------- */

@@ -24,14 +24,15 @@ struct daemon_reload {
     void *arg;
 };
 
-static void
-log_lines(char *lines)
+void
+reload_log_lines(const char *lines)
 {
-    char *save = NULL, *line;
+    size_t n;
 
-    for (line = strtok_r(lines, "\n", &save); line;
-         line = strtok_r(NULL, "\n", &save))
-        log_line(BLK_ERR, NULL, "%s", line);
+    for (; *lines; lines += n + strspn(lines + n, "\n")) {
+        n = strcspn(lines, "\n");
+        log_line(BLK_ERR, NULL, "%.*s", (int)n, lines);
+    }
 }
 
 static void
@@ -58,6 +59,8 @@ reload_disks_done(void *ctx, int status, const char *why)
     /* Disks that did not follow keep a reference of their own. */
     conf_unref(d->conf);
     d->conf = r->to;
+    d->conf_is_old[0] = '\0';
+    lastconf_save(d->lastconf, d->conf);
     log_level(d->conf->log_level);
     if (d->xenbus)
         xenbus_reload(d->xenbus, d->conf);
@@ -101,11 +104,7 @@ daemon_reload(void *daemon,
     notify_reloading();
     r->to = conf_load(d->conf_path, d->conf_dir, errors, sizeof errors);
     if (!r->to) {
-        char *copy = strdup(errors);
-
-        if (copy)
-            log_lines(copy);
-        free(copy);
+        reload_log_lines(errors);
         reload_over(r, -EINVAL, errors);
         return;
     }

@@ -22,6 +22,9 @@ struct daemon_view {
     void *ctx;
     /* The config in force; borrowed. */
     struct conf *(*conf)(void *ctx);
+    /* When that is not what the files say, as they can't be read: a sentence;
+     * else NULL.  May be NULL itself. */
+    const char *(*conf_is_old)(void *ctx);
     /* As SIGHUP; why: every error, a line each. */
     void (*reload)(void *ctx,
                    void (*done)(void *arg, int status, const char *why),

@@ -58,6 +58,16 @@ conf_describe(struct json_object *o, const struct conf_disk *cd)
     }
 }
 
+/* Where a person looks who wonders why a change does nothing. */
+static void
+conf_age_describe(struct json_object *o, const struct daemon_view *v)
+{
+    const char *why = v->conf_is_old ? v->conf_is_old(v->ctx) : NULL;
+
+    if (why)
+        put_str(o, "config", why);
+}
+
 static struct json_object *
 free_brief(const struct conf_disk *cd)
 {
@@ -127,6 +137,7 @@ list_command(void *ctx, struct control_call *call, int argc,
     json_object_object_add(o, "disks", all);
     if (v->xenbus)
         json_object_object_add(o, "vbds", xenbus_list(v->xenbus));
+    conf_age_describe(o, v);
     control_answer(call, o);
 }
 
@@ -169,6 +180,7 @@ show_command(void *ctx, struct control_call *call, int argc,
             o = free_brief(cd);
             claim_describe(o, v, cd->name);
             conf_describe(o, cd);
+            conf_age_describe(o, v);
             control_answer(call, o);
         }
         return;
@@ -181,6 +193,7 @@ show_command(void *ctx, struct control_call *call, int argc,
     s->call = call;
     s->conf = json_object_new_object();
     conf_describe(s->conf, disk_conf(d));
+    conf_age_describe(s->conf, v);
     disk_show(d, show_done, s);
 }
 

@@ -124,6 +124,8 @@ list_run(const struct ctl *ctl, int argc, char **argv)
                  disk_of(get(stats, "disks"), get_str(at(disks, i), "disk")));
     table_print(&t, stdout);
     vbds_print(get(o, "vbds"));
+    if (*get_str(o, "config"))
+        printf("\n%s\n", get_str(o, "config"));
     table_free(&t);
     json_object_put(stats);
     json_object_put(o);
@@ -192,6 +194,7 @@ show_head(struct json_object *o)
     show_front(o);
     show_chain(get(o, "chain"));
     line("configured", get_str(o, "configured-at"));
+    line("config", get_str(o, "config"));
 }
 
 /* The bucket that holds the ratio p of all: its upper edge, in ns. */

@@ -5,3 +5,5 @@ TESTS += tests/functional/config_check tests/functional/config_hotplug
 EXTRA_DIST += tests/functional/config
 dist_check_SCRIPTS += tests/functional/config_reload
 TESTS += tests/functional/config_reload
+dist_check_SCRIPTS += tests/functional/config_last
+TESTS += tests/functional/config_last
