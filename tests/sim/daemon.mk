@@ -20,12 +20,12 @@ EXTRA_DIST += tests/sim/alloc.syms
 noinst_HEADERS += tests/sim/alloc.h tests/sim/daemon/world.h \
 	tests/sim/daemon/points.h tests/sim/daemon/guest.h \
 	tests/sim/daemon/guest_private.h tests/sim/daemon/hostile.h \
-	tests/sim/daemon/model.h tests/sim/daemon/plan.h
+	tests/sim/daemon/record.h tests/sim/daemon/plan.h
 
 # The rig: for every test that wants a whole daemon.
 daemon_rig = tests/sim/alloc.c tests/sim/daemon/world.c \
 	tests/sim/daemon/points.c tests/sim/daemon/guest.c \
-	tests/sim/daemon/guest_bus.c tests/sim/daemon/model.c
+	tests/sim/daemon/guest_bus.c tests/sim/daemon/record.c tests/sim/history.c
 daemon_rig_wraps = -Wl,--wrap=ring_take -Wl,--wrap=ring_respond \
 	-Wl,--wrap=ring_publish -Wl,--wrap=inflight_note \
 	-Wl,--wrap=inflight_answer -Wl,--wrap=inflight_drop

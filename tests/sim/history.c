@@ -42,11 +42,16 @@ struct op {
     uint64_t sector, stamp;
     uint64_t begin, end; /* in ticks; NEVER */
     size_t seen;         /* of a good read: its first in the pool */
+    bool kept;           /* a good write, flushed since the disk came back */
 };
 
 struct epoch {
     uint64_t begin, end; /* NEVER: the last */
-    uint64_t flushed;    /* begin of the last good flush in it, or its own */
+    /* Begin of the last good flush in it, or its own; of those before the disk
+     * was forgiven a failed one. */
+    uint64_t flushed;
+    uint64_t forgiven; /* when, the last time; 0: never */
+    size_t ops;        /* that were there then */
 };
 
 /* What one request has to do with one sector. */
@@ -143,6 +148,18 @@ note_seen(struct history *h, struct op *o, const uint64_t *seen)
     h->pooled += o->count;
 }
 
+/* Only what was written since then is on the medium for sure. */
+static void
+flushed_since(struct history *h, const struct epoch *e, const struct op *flush)
+{
+    if (flush->begin < e->forgiven)
+        return;
+    for (size_t i = e->ops; i < h->ops; i++) {
+        if (h->op[i].outcome == GOOD && h->op[i].end < flush->begin)
+            h->op[i].kept = true;
+    }
+}
+
 void
 history_end(struct history *h, uint32_t id, int error, const uint64_t *seen)
 {
@@ -168,8 +185,19 @@ history_end(struct history *h, uint32_t id, int error, const uint64_t *seen)
         return;
     if (o->op == HISTORY_READ)
         note_seen(h, o, seen);
-    if (o->op == HISTORY_FLUSH && o->begin > e->flushed)
+    if (o->op == HISTORY_FLUSH && e->forgiven)
+        flushed_since(h, e, o);
+    else if (o->op == HISTORY_FLUSH && o->begin > e->flushed)
         e->flushed = o->begin;
+}
+
+void
+history_forgiven(struct history *h)
+{
+    struct epoch *e = &h->epoch[h->epochs - 1];
+
+    e->forgiven = ++h->now;
+    e->ops = h->ops;
 }
 
 void
@@ -222,7 +250,7 @@ struct check {
     size_t looks;
     const struct touch *touch; /* of this epoch */
     size_t touches;
-    uint64_t fua; /* begin of the last good FUA write, or 0 */
+    uint64_t fua; /* begin of the last durable write, or 0 */
     uint32_t fua_op;
     struct look start; /* what the epoch is seen to have started with */
     bool started;
@@ -288,7 +316,8 @@ add_write(struct check *k, const struct touch *t, const struct op *o)
         .first = o->end,
         .last = o->begin,
     };
-    if (o->op == HISTORY_FUA && o->outcome == GOOD && o->begin > k->fua) {
+    if ((o->op == HISTORY_FUA || o->kept) && o->outcome == GOOD &&
+        o->begin > k->fua) {
         k->fua = o->begin;
         k->fua_op = t->op;
     }
@@ -373,7 +402,7 @@ durable(struct check *k, const struct look *l, uint64_t end)
     if (!l->power || end >= k->fua)
         return true;
     return illegal(k,
-                   "expected what FUA write #%" PRIu32
+                   "expected what durable write #%" PRIu32
                    " wrote, or newer, found %" PRIx64 " in read #%" PRIu32 "%s",
                    k->fua_op, l->stamp, l->op, when(l));
 }

@@ -31,6 +31,10 @@
  *    had at some time since the last flush that ended well began; none older
  *    than a FUA write that ended well.
  *  - A discard may leave the sector alone, or make it zeroes.
+ *  - A disk that failed a flush is out of service.  When it comes back all the
+ *    same, what it showed and had not flushed may be lost at a power failure,
+ *    however many flushes end well from then on; what is written and flushed
+ *    from then on is not.
  */
 #ifndef TESTS_SIM_HISTORY_H
 #define TESTS_SIM_HISTORY_H
@@ -68,6 +72,9 @@ void history_end(struct history *, uint32_t id, int error,
 
 /* The power fails: now. */
 void history_power_failed(struct history *);
+
+/* The disk is in service again after a failed flush. */
+void history_forgiven(struct history *);
 
 /* What the image holds, looked at now: a read that takes no time. */
 void history_final(struct history *, uint64_t sector, uint64_t stamp);

@@ -75,7 +75,7 @@ guests_start(void)
     for (unsigned i = 0; i < DISKS; i++) {
         snprintf(name, sizeof name, "d%u", i);
         snprintf(file, sizeof file, "/d%u", i);
-        sim_file_make(w.sim, file, SECTORS * MODEL_SECTOR);
+        sim_file_make(w.sim, file, SECTORS * RECORD_SECTOR);
         guest_start(&guest[i], &w, &p, i + 1, 51712, name, SECTORS);
         if (i < OTHERS)
             guest[i].latency = note;

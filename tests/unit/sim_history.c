@@ -216,6 +216,49 @@ power(void)
     CHECK(!legal());
 }
 
+/* A flush failed, and the disk is back: what was not flushed before may be
+ * lost, and what was written and flushed since then not. */
+static void
+forgiven(void)
+{
+    for (int left = 0; left <= 30; left += 10) {
+        wr(1, 10);
+        done(HISTORY_FLUSH, 0, 0);
+        wr(1, 20);
+        wr(2, 100);
+        history_end(h, history_begin(h, HISTORY_FLUSH, 0, 0, 0), -5, NULL);
+        history_forgiven(h);
+        rd(1, 20);
+        done(HISTORY_FLUSH, 0, 0);
+        wr(2, 200);
+        history_power_failed(h);
+        rd(1, (uint64_t)left);
+        rd(2, (uint64_t)left * 10);
+        CHECK(legal() == (left == 10 || left == 20));
+    }
+    for (int left = 10; left <= 30; left += 10) {
+        wr(1, 10);
+        history_forgiven(h);
+        wr(1, 20);
+        done(HISTORY_FLUSH, 0, 0);
+        history_forgiven(h);
+        wr(1, 30);
+        if (left > 20)
+            done(HISTORY_FLUSH, 0, 0);
+        history_power_failed(h);
+        rd(1, (uint64_t)left);
+        CHECK(legal() == (left > 10));
+    }
+    wr(1, 10);
+    history_forgiven(h);
+    wr(1, 20);
+    done(HISTORY_FLUSH, 0, 0);
+    history_power_failed(h);
+    rd(1, 10);
+    CHECK(!legal());
+    CHECK(strstr(why, "durable write"));
+}
+
 static void
 discards(void)
 {
@@ -403,6 +446,7 @@ main(int argc, char **argv)
     TEST(overlapping);
     TEST(failed_and_open);
     TEST(power);
+    TEST(forgiven);
     TEST(discards);
     TEST(random_histories);
     TEST(every_falsified_read_is_found);

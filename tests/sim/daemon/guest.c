@@ -92,10 +92,28 @@ writes(uint8_t op)
     return op == BLKIF_WRITE || op == BLKIF_BARRIER;
 }
 
-static void
-segments_fill(struct guest *g, struct guest_request *r)
+/* A barrier is a flush and a write beside it. */
+static enum history_op
+history_of(uint8_t op)
 {
-    uint64_t sector = r->sector, left = r->sectors;
+    switch (op) {
+    case BLKIF_WRITE:
+        return HISTORY_WRITE;
+    case BLKIF_BARRIER:
+        return HISTORY_FUA;
+    case BLKIF_DISCARD:
+        return HISTORY_DISCARD;
+    case BLKIF_FLUSH:
+        return HISTORY_FLUSH;
+    default:
+        return HISTORY_READ;
+    }
+}
+
+static void
+segments_fill(struct guest *g, struct guest_request *r, uint64_t stamp)
+{
+    uint64_t left = r->sectors;
     unsigned most =
         g->indirect && r->op != BLKIF_BARRIER ? GUEST_SEGS : CHAN_DIRECT_MAX;
 
@@ -112,13 +130,9 @@ segments_fill(struct guest *g, struct guest_request *r)
         r->page[r->segs] = g->spare[--g->spares];
         r->first[r->segs] = (uint8_t)first;
         r->last[r->segs] = (uint8_t)(first + n - 1);
-        page = g->data[r->page[r->segs]] + first * MODEL_SECTOR;
-        for (uint64_t i = 0; i < n; i++, sector++) {
-            if (writes(r->op))
-                model_write(&g->model, sector, page + i * MODEL_SECTOR);
-            else
-                model_read(&g->model, sector);
-        }
+        page = g->data[r->page[r->segs]] + first * RECORD_SECTOR;
+        for (uint64_t i = 0; writes(r->op) && i < n; i++)
+            record_bytes(stamp++, page + i * RECORD_SECTOR);
         left -= n;
     }
 }
@@ -183,7 +197,7 @@ choose_op(struct guest *g)
     return dice < 62 && g->plan.writes ? BLKIF_WRITE : BLKIF_READ;
 }
 
-/* A range that no request on its way is about; false: none now. */
+/* A range that may be asked for now; false: none. */
 static bool
 choose_range(struct guest *g, struct guest_request *r)
 {
@@ -195,17 +209,25 @@ choose_range(struct guest *g, struct guest_request *r)
     r->sectors = 1 + sim_below(g->sim, most);
     if (r->op == BLKIF_BARRIER && r->sectors > 24)
         r->sectors = 24;
-    r->sector = sim_below(g->sim, g->model.sectors - r->sectors);
-    if (!model_ready(&g->model, r->sector, r->sectors, r->op != BLKIF_READ))
+    r->sector = sim_below(g->sim, g->record.sectors - r->sectors);
+    if (!record_ready(&g->record, history_of(r->op), r->sector, r->sectors))
         return false;
     return g->spares > GUEST_SEGS + 1;
 }
 
 static void
-discard_sent(struct guest *g, struct guest_request *r)
+sent(struct guest *g, struct guest_request *r)
 {
-    for (uint64_t i = 0; i < r->sectors; i++)
-        model_discard(&g->model, r->sector + i);
+    uint64_t stamp = 0;
+
+    if (r->op == BLKIF_FLUSH || r->op == BLKIF_BARRIER)
+        r->flush = record_begin(&g->record, HISTORY_FLUSH, 0, 0, NULL);
+    if (!r->sectors)
+        return;
+    r->record = record_begin(&g->record, history_of(r->op), r->sector,
+                             r->sectors, &stamp);
+    if (r->op != BLKIF_DISCARD)
+        segments_fill(g, r, stamp);
 }
 
 /* true: one was sent. */
@@ -220,14 +242,10 @@ send_one(struct guest *g, struct guest_queue *q)
     *r = (struct guest_request){ .op = choose_op(g), .list = GUEST_PAGES };
     if (!choose_range(g, r))
         return false;
-    if (r->op == BLKIF_DISCARD)
-        discard_sent(g, r);
-    else if (r->sectors)
-        segments_fill(g, r);
+    sent(g, r);
     if (r->segs > CHAN_DIRECT_MAX || (r->segs && r->op != BLKIF_BARRIER &&
                                       g->indirect && !sim_below(g->sim, 6)))
         r->list = g->spare[--g->spares];
-    r->flush = model_flush(&g->model);
     r->used = true;
     r->queue = (unsigned)(q - g->queue);
     r->sent_ns = sim_now(g->sim);
@@ -260,24 +278,25 @@ guest_send(struct guest *g)
 static void
 answer_data(struct guest *g, struct guest_request *r, bool ok)
 {
-    uint64_t sector = r->sector;
-    char why[200] = "";
+    uint64_t seen[RECORD_REQUEST_MAX], n = 0;
 
     for (unsigned i = 0; i < r->segs; i++) {
         const uint8_t *page =
-            g->data[r->page[i]] + r->first[i] * (size_t)MODEL_SECTOR;
+            g->data[r->page[i]] + r->first[i] * (size_t)RECORD_SECTOR;
 
-        for (unsigned k = 0; k <= (unsigned)(r->last[i] - r->first[i]);
-             k++, sector++) {
-            if (writes(r->op))
-                model_written(&g->model, sector, ok);
-            else if (model_got(&g->model, sector,
-                               page + k * (size_t)MODEL_SECTOR, ok, why,
-                               sizeof why))
-                guest_fail(g, "%s", why);
+        for (unsigned k = r->first[i]; k <= r->last[i]; k++, n++) {
+            if (ok && r->op == BLKIF_READ && record_stamp(page, &seen[n]))
+                guest_fail(g, "sector %" PRIu64 ": its bytes are of no write",
+                           r->sector + n);
+            page += RECORD_SECTOR;
         }
         g->spare[g->spares++] = r->page[i];
     }
+    if (r->sectors)
+        record_end(&g->record, r->record, history_of(r->op), r->sector,
+                   r->sectors, ok, seen);
+    if (r->op == BLKIF_FLUSH || r->op == BLKIF_BARRIER)
+        record_end(&g->record, r->flush, HISTORY_FLUSH, 0, 0, ok, NULL);
 }
 
 static void
@@ -291,14 +310,7 @@ answer(struct guest *g, struct guest_request *r, int status)
             guest_fail(g, "request %" PRIu64 " (operation %u) was answered %d",
                        r->id >> 8, r->op, status);
     }
-    if (r->op == BLKIF_DISCARD) {
-        for (uint64_t i = 0; i < r->sectors; i++)
-            model_discarded(&g->model, r->sector + i, ok);
-    } else {
-        answer_data(g, r, ok);
-    }
-    if (ok && (r->op == BLKIF_FLUSH || r->op == BLKIF_BARRIER))
-        model_flushed(&g->model, r->flush);
+    answer_data(g, r, ok);
     if (r->list != GUEST_PAGES)
         g->spare[g->spares++] = r->list;
     if (g->latency)

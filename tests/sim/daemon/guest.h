@@ -7,7 +7,7 @@
 #define TESTS_SIM_DAEMON_GUEST_H
 
 #include "channel/blkif.h"
-#include "tests/sim/daemon/model.h"
+#include "tests/sim/daemon/record.h"
 #include "tests/sim/daemon/world.h"
 
 enum {
@@ -36,7 +36,8 @@ struct guest_request {
     bool used;
     uint8_t op; /* BLKIF_ */
     unsigned queue, segs;
-    uint64_t sector, sectors, flush, sent_ns, id;
+    uint32_t record, flush; /* in the history */
+    uint64_t sector, sectors, sent_ns, id;
     uint16_t page[GUEST_SEGS];
     uint8_t first[GUEST_SEGS], last[GUEST_SEGS];
     uint16_t list; /* INDIRECT: page of segments, or GUEST_PAGES */
@@ -78,7 +79,7 @@ struct guest {
     unsigned spares;
     struct guest_request request[GUEST_REQUESTS];
     unsigned inflight;
-    struct model model;
+    struct record record;
     uint64_t sent, answered, errors, connects;
     /* Called with each answer's latency; may be NULL. */
     void (*latency)(void *ctx, uint64_t ns);
@@ -93,6 +94,8 @@ void guest_start(struct guest *, struct world *, const struct guest_plan *,
 void guest_tick(struct guest *);
 /* Send no more; disconnect when the back-end asks to. */
 void guest_quit(struct guest *);
+/* The power failed: the guest boots again, with what is on the disk. */
+void guest_reboot(struct guest *);
 void guest_free(struct guest *);
 
 #endif

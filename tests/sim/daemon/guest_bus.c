@@ -111,12 +111,13 @@ connected(struct guest *g)
     g->indirect = back_number(g, "feature-max-indirect-segments") >= GUEST_SEGS;
     g->barrier = back_number(g, "feature-barrier") == 1;
     g->discard = back_number(g, "feature-discard") == 1;
-    if (back_number(g, "sectors") != g->model.sectors)
+    if (back_number(g, "sectors") != g->record.sectors)
         guest_fail(g, "sectors: expected %" PRIu64 ", found %" PRIu64,
-                   g->model.sectors, back_number(g, "sectors"));
+                   g->record.sectors, back_number(g, "sectors"));
     front_put(g, "state", 4);
     g->state = GUEST_RUNNING;
     g->connects++;
+    record_connected(&g->record);
 }
 
 /* The back-end has closed: nothing of ours may be its any more. */
@@ -219,6 +220,16 @@ guest_quit(struct guest *g)
     g->quit = true;
 }
 
+static void
+boot(struct guest *g)
+{
+    for (unsigned i = 0; i < GUEST_PAGES; i++) {
+        g->data[i] = sim_grant(g->sim, g->domid, guest_ref(g, i), false);
+        g->spare[g->spares++] = (uint16_t)i;
+    }
+    world_attach(g->world, g->domid, g->devid, g->disk, "w");
+}
+
 void
 guest_start(struct guest *g, struct world *w, const struct guest_plan *plan,
             uint32_t domid, uint32_t devid, const char *disk, uint64_t sectors)
@@ -236,18 +247,25 @@ guest_start(struct guest *g, struct world *w, const struct guest_plan *plan,
              "/local/domain/0/backend/vbd3/%" PRIu32 "/%" PRIu32, domid, devid);
     snprintf(g->front, sizeof g->front,
              "/local/domain/%" PRIu32 "/device/vbd/%" PRIu32, domid, devid);
-    model_init(&g->model, sectors, domid);
-    for (unsigned i = 0; i < GUEST_PAGES; i++) {
-        g->data[i] = sim_grant(g->sim, domid, guest_ref(g, i), false);
-        g->spare[g->spares++] = (uint16_t)i;
-    }
+    record_init(&g->record, sectors, domid);
     snprintf(path, sizeof path, "/local/domain/%" PRIu32 "/name", domid);
     sim_store_write(g->sim, path, "g%" PRIu32, domid);
-    world_attach(w, domid, devid, disk, "w");
+    boot(g);
+}
+
+void
+guest_reboot(struct guest *g)
+{
+    record_power_failed(&g->record);
+    world_vbd_remove(g->world, g->domid, g->devid);
+    memset(g->request, 0, sizeof g->request);
+    g->state = GUEST_START;
+    g->queues = g->inflight = g->spares = 0;
+    boot(g);
 }
 
 void
 guest_free(struct guest *g)
 {
-    model_free(&g->model);
+    record_free(&g->record);
 }

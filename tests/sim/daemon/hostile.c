@@ -27,6 +27,14 @@ put_number(struct hostile *h, const char *leaf, uint64_t value)
     put(h, leaf, text);
 }
 
+static void
+boot(struct hostile *h)
+{
+    h->ring = sim_grant(h->world->sim, h->domid, RING_REF, false);
+    h->port = sim_port(h->world->sim, h->domid, NULL, NULL);
+    world_attach(h->world, h->domid, h->devid, h->disk, "w");
+}
+
 void
 hostile_start(struct hostile *h, struct world *w, uint32_t domid,
               const char *disk)
@@ -37,9 +45,15 @@ hostile_start(struct hostile *h, struct world *w, uint32_t domid,
     h->devid = DEVID;
     snprintf(h->front, sizeof h->front,
              "/local/domain/%" PRIu32 "/device/vbd/%" PRIu32, domid, h->devid);
-    h->ring = sim_grant(w->sim, domid, RING_REF, false);
-    h->port = sim_port(w->sim, domid, NULL, NULL);
-    world_attach(w, domid, h->devid, disk, "w");
+    snprintf(h->disk, sizeof h->disk, "%s", disk);
+    boot(h);
+}
+
+void
+hostile_reboot(struct hostile *h)
+{
+    world_vbd_remove(h->world, h->domid, h->devid);
+    boot(h);
 }
 
 /* What a good one would write, so that the bad things after it are reached. */
@@ -58,10 +72,12 @@ ring_garbage(struct hostile *h)
     struct sim *s = h->world->sim;
     uint32_t prod;
 
-    for (unsigned i = 64; i < PAGE; i++) {
-        h->ring[i] = (uint8_t)sim_random(s);
-        if (!sim_below(s, 3))
-            h->ring[i] = (uint8_t)sim_below(s, 8);
+    for (unsigned i = 64; i < PAGE; i += 8) {
+        uint64_t bytes = sim_random(s), small = sim_random(s);
+
+        /* A third of them small, as numbers of segments and sectors are. */
+        for (unsigned k = 0; k < 8; k++, bytes >>= 8, small >>= 8)
+            h->ring[i + k] = (uint8_t)((small & 0xff) < 85 ? bytes & 7 : bytes);
     }
     memcpy(&prod, h->ring, 4);
     prod += (uint32_t)sim_below(s, sim_below(s, 4) ? 12 : 64);

@@ -113,7 +113,7 @@ guests_make(struct run *r)
         snprintf(disk, sizeof disk, "d%u", i);
         snprintf(file, sizeof file, "/d%u", i);
         r->sectors[i] = 256 + 8 * sim_below(s, 64);
-        sim_file_make(s, file, r->sectors[i] * MODEL_SECTOR);
+        sim_file_make(s, file, r->sectors[i] * RECORD_SECTOR);
         guest_start(&r->guest[i], &r->world, &p, i + 1, 51712, disk,
                     r->sectors[i]);
     }
@@ -313,24 +313,38 @@ something(struct run *r)
     }
 }
 
-/* The power fails: guests and daemon end, the media are looked at. */
+/* What the media hold is a part of each guest's history. */
+static void
+look_at_media(struct run *r)
+{
+    char file[16], why[200];
+
+    for (unsigned i = 0; i < r->guests; i++) {
+        snprintf(file, sizeof file, "/d%u", i);
+        if (record_look(&r->guest[i].record, r->world.sim, file, why,
+                        sizeof why))
+            fail(r, "guest %u: %s", i + 1, why);
+    }
+}
+
+/* Guests and daemon end, and all boot again. */
 static void
 power_fails(struct run *r)
 {
     struct world *w = &r->world;
-    uint8_t sector[MODEL_SECTOR];
-    char file[16], why[200];
 
     world_crash(w);
     r->result->crashes++;
-    for (unsigned i = 0; i < r->guests; i++) {
-        snprintf(file, sizeof file, "/d%u", i);
-        for (uint64_t k = 0; k < r->sectors[i]; k++) {
-            sim_file_get(w->sim, file, k * MODEL_SECTOR, sector, sizeof sector);
-            if (model_left(&r->guest[i].model, k, sector, why, sizeof why))
-                fail(r, "after a power failure: /d%u: %s", i, why);
-        }
-    }
+    r->ticking = false;
+    r->start_at = sim_now(w->sim);
+    if (r->store_up_at)
+        sim_store_up(w->sim);
+    r->store_up_at = 0;
+    for (unsigned i = 0; i < r->guests; i++)
+        guest_reboot(&r->guest[i]);
+    for (unsigned i = 0; i < r->hostiles; i++)
+        hostile_reboot(&r->hostile[i]);
+    look_at_media(r);
 }
 
 static void
@@ -356,10 +370,8 @@ busy_time(struct run *r)
         run_for(r, 2 * MS);
         if (!r->plan->quiet && !r->result->failed)
             something(r);
-        if (r->power && !r->result->failed && sim_below(s, 20) == 0) {
+        if (r->power && !r->result->failed && sim_below(s, 20) == 0)
             power_fails(r);
-            return;
-        }
     }
 }
 
@@ -440,6 +452,23 @@ look_at_the_end(struct run *r)
              alloc_live());
 }
 
+/* Once more the power fails, and the guests' histories are judged. */
+static void
+judge(struct run *r)
+{
+    char why[300];
+
+    look_at_media(r);
+    sim_crash(r->world.sim);
+    for (unsigned i = 0; i < r->guests; i++)
+        record_power_failed(&r->guest[i].record);
+    look_at_media(r);
+    for (unsigned i = 0; !r->result->failed && i < r->guests; i++) {
+        if (!history_verdict(r->guest[i].record.history, why, sizeof why))
+            fail(r, "guest %u: %s", i + 1, why);
+    }
+}
+
 void
 plan_run(const struct plan *plan, struct result *result)
 {
@@ -464,11 +493,12 @@ plan_run(const struct plan *plan, struct result *result)
     if (plan->chosen)
         r->again_in = plan->kill_again;
     busy_time(r);
-    if (!result->failed && !result->crashes) {
+    if (!result->failed)
         detach_all(r);
-        if (!result->failed)
-            look_at_the_end(r);
-    }
+    if (!result->failed)
+        look_at_the_end(r);
+    if (!result->failed)
+        judge(r);
     for (unsigned i = 0; i < r->guests; i++)
         result->requests += r->guest[i].answered;
     result->kills = r->world.kills;
