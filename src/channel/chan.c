@@ -272,6 +272,20 @@ all_answered(struct chan *c, char *why, size_t why_size)
     return open ? -EUCLEAN : 0;
 }
 
+/* A ring that is gone on from without its table, which may be good enough to
+ * say that the disk failed. */
+static int
+start_anew(struct chan *c, int inherit, char *why, size_t why_size)
+{
+    int error = all_answered(c, why, why_size);
+
+    if (!error)
+        error = start_new(c, why, why_size);
+    if (!error && inherit >= 0 && inflight_was_lossy(inherit, &c->params))
+        chan_lossy(c);
+    return error;
+}
+
 /* The front-end made its rings anew while nobody served it. */
 static bool
 made_anew(const struct chan *c, int inherit)
@@ -301,13 +315,12 @@ connect_all(struct chan *c, int inherit, char *why, size_t why_size)
         if (error)
             forget_adopted(c);
     }
-    if (!c->adopted) {
+    if (c->adopted)
         error = 0;
-        if (c->params.resumed && !(inherit >= 0 && made_anew(c, inherit)))
-            error = all_answered(c, why, why_size);
-        if (!error)
-            error = start_new(c, why, why_size);
-    }
+    else if (c->params.resumed && !(inherit >= 0 && made_anew(c, inherit)))
+        error = start_anew(c, inherit, why, why_size);
+    else
+        error = start_new(c, why, why_size);
     return error ? error : sweep_add_chan(c->sweep, c);
 }
 
@@ -516,6 +529,30 @@ const struct chan_stats *
 chan_stats(const struct chan *c)
 {
     return &c->stats;
+}
+
+void
+chan_lossy(struct chan *c)
+{
+    inflight_mark(&c->table, true);
+}
+
+void
+chan_mended(struct chan *c)
+{
+    inflight_mark(&c->table, false);
+}
+
+bool
+chan_is_lossy(const struct chan *c)
+{
+    return inflight_lossy(&c->table);
+}
+
+struct chan *
+chan_of(const struct chan_io *io)
+{
+    return ((const struct req *)io)->queue->chan;
 }
 
 bool

@@ -121,6 +121,17 @@ unsigned chan_inflight(const struct chan *);
 /* Most requests that can be in flight: size pools with it. */
 unsigned chan_depth(const struct chan *);
 const struct chan_stats *chan_stats(const struct chan *);
+/* What was acknowledged to this front-end may be lost, and it has to be told so
+ * from now on, by whoever serves it: stands in the table when this returns, so
+ * call it before the error is answered.  Also of a closed channel, as long as
+ * it has requests to complete. */
+void chan_lossy(struct chan *);
+/* A person had it mended: it may be served again. */
+void chan_mended(struct chan *);
+/* Whether chan_lossy() was called, in this life or in one before. */
+bool chan_is_lossy(const struct chan *);
+/* Whose request it is. */
+struct chan *chan_of(const struct chan_io *);
 /* Whether it went on from the table that it was given. */
 bool chan_adopted(const struct chan *);
 /* Whether fd is the table of the connection with this nonce; a damaged one is

@@ -14,6 +14,10 @@
  * come between: the header a sum, each queue's cons sixteen bits above it, an
  * entry's state the inverse of what it goes with, an entry a sum.  The sums
  * find damage; they are no signature, as only we can write here.
+ *
+ * Whether the disk failed stands in the first queue, in a word of its own that
+ * is no part of the header's sum: it is one of two that are no likely damage
+ * of each other.
  */
 #include "config.h"
 
@@ -39,6 +43,9 @@ enum { TABLE_VERSION = 2 };
 #define ENTRY_LIVE     UINT32_C(0x5a3c96e1)
 #define ENTRY_ANSWERED UINT32_C(0xa1c7691e)
 
+#define DISK_GOOD  UINT32_C(0)
+#define DISK_LOSSY UINT32_C(0xc35a6d96)
+
 struct inflight_entry {
     uint64_t word;  /* see entry_word() */
     uint64_t index; /* as cons, below */
@@ -52,7 +59,7 @@ struct inflight_queue {
                       age can be told after a ring's index wrapped */
     uint32_t port;
     uint32_t refs[1u << CHAN_ORDER_MAX];
-    uint32_t reserved;
+    uint32_t mark; /* of the first queue: DISK_GOOD or DISK_LOSSY; else 0 */
 };
 
 struct inflight_table {
@@ -60,7 +67,7 @@ struct inflight_table {
     uint32_t version, bytes; /* of the whole table */
     uint64_t nonce;
     uint32_t domid, abi, order, queues, slots;
-    uint32_t check; /* of all of this but cons */
+    uint32_t check; /* of all of this but each cons and the mark */
     struct inflight_queue queue[CHAN_QUEUES_MAX];
     struct inflight_entry entry[];
 };
@@ -141,6 +148,7 @@ header_check(const struct inflight_table *t)
     h.magic = TABLE_MAGIC; /* it is written last */
     for (unsigned q = 0; q < CHAN_QUEUES_MAX; q++)
         h.queue[q].cons = 0;
+    h.queue[0].mark = 0;
     for (size_t i = 0; i < sizeof(h); i += sizeof(word)) {
         memcpy(&word, at + i, sizeof(word));
         sum = mix(sum, word);
@@ -234,6 +242,8 @@ header_differs(const struct inflight_table *t, const struct inflight *f,
         return "of another version";
     if (t->check != header_check(t))
         return "damaged: its header's sum is wrong";
+    if (t->queue[0].mark != DISK_GOOD && t->queue[0].mark != DISK_LOSSY)
+        return "damaged: whether the disk failed can't be read";
     if (t->nonce != p->nonce || t->domid != p->domid)
         return "of another connection";
     if (t->abi != (uint32_t)p->abi || t->order != p->order ||
@@ -333,6 +343,24 @@ map_table(struct inflight *f, int fd)
     return NULL;
 }
 
+/* False: no table of this connection's number, by its header's sum. */
+static bool
+read_header(int fd, const struct chan_params *p, struct inflight_table *t)
+{
+    return pread(fd, t, sizeof(*t), 0) == sizeof(*t) &&
+           t->magic == TABLE_MAGIC && t->version == TABLE_VERSION &&
+           t->check == header_check(t) && t->nonce == p->nonce &&
+           t->domid == p->domid;
+}
+
+bool
+inflight_was_lossy(int fd, const struct chan_params *p)
+{
+    struct inflight_table t;
+
+    return read_header(fd, p, &t) && t.queue[0].mark == DISK_LOSSY;
+}
+
 /* A whole table, by its sum, of other references or ports, of a ring on which
  * nothing was ever answered: the front-end made its rings anew while we were
  * dead, and nobody took a request from them. */
@@ -341,9 +369,7 @@ inflight_other_ring(int fd, const struct chan_params *p)
 {
     struct inflight_table t;
 
-    if (pread(fd, &t, sizeof(t), 0) != sizeof(t) || t.magic != TABLE_MAGIC ||
-        t.version != TABLE_VERSION || t.check != header_check(&t) ||
-        t.nonce != p->nonce || t.domid != p->domid)
+    if (!read_header(fd, p, &t))
         return false;
     for (unsigned q = 0; q < p->queues; q++) {
         if (q < t.queues && (t.queue[q].port == p->queue[q].port ||
@@ -481,6 +507,20 @@ const uint8_t *
 inflight_raw(const struct inflight *f, uint32_t entry)
 {
     return f->table->entry[entry].raw;
+}
+
+void
+inflight_mark(struct inflight *f, bool lossy)
+{
+    __atomic_store_n(&f->table->queue[0].mark, lossy ? DISK_LOSSY : DISK_GOOD,
+                     __ATOMIC_RELAXED);
+    shm_wmb();
+}
+
+bool
+inflight_lossy(const struct inflight *f)
+{
+    return f->table->queue[0].mark == DISK_LOSSY;
 }
 
 void

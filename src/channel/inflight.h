@@ -44,6 +44,8 @@ int inflight_adopt(struct inflight *, const struct chan_params *, int fd,
 /* Whether fd is a good table of this connection's number, but of rings that
  * are not the ones that are there now. */
 bool inflight_other_ring(int fd, const struct chan_params *);
+/* Whether it says inflight_lossy(), also when the rest of it can't be used. */
+bool inflight_was_lossy(int fd, const struct chan_params *);
 void inflight_free(struct inflight *);
 
 /* Of an adopted table, queue by queue: drops what needs no more doing, when
@@ -53,6 +55,10 @@ void inflight_free(struct inflight *);
 int inflight_recover(struct inflight *, unsigned queue, uint32_t rsp,
                      uint32_t *cons, uint32_t *list, char *why,
                      size_t why_size);
+/* What was acknowledged may be lost (or was mended); stands before whatever is
+ * stored next. */
+void inflight_mark(struct inflight *, bool lossy);
+bool inflight_lossy(const struct inflight *);
 /* The request of an entry. */
 const uint8_t *inflight_raw(const struct inflight *, uint32_t entry);
 

@@ -144,6 +144,19 @@ disk_open(struct disk **out, struct disks *ds, struct conf *conf,
 /* ---- connect, disconnect ------------------------------------------------- */
 
 static void
+disk_quarantine(struct disk *d, const char *why, bool ring_broken)
+{
+    snprintf(d->reason, sizeof d->reason, "%s", why);
+    if (d->state != DISK_CLOSING)
+        d->state = DISK_FAILED;
+    disk_say(d, BLK_ERR, "quarantined", why);
+    if (d->owner && d->owner->stopped && !ring_broken)
+        d->owner->stopped(d->ctx, d, d->reason);
+    else if (d->owner)
+        d->owner->failed(d->ctx, d, d->reason);
+}
+
+static void
 disk_connect_answer(struct job *j)
 {
     struct disk *d = j->disk;
@@ -169,6 +182,8 @@ disk_connect_answer(struct job *j)
         disk_say(d, BLK_INFO, "connected", "");
     }
     job_tell(j);
+    if (j->failed && d->state == DISK_CONNECTED)
+        disk_quarantine(d, unit_lossy, false);
     job_free(j);
 }
 
@@ -305,14 +320,7 @@ disk_news(struct unit_news *n)
                  "the front-end sends malformed requests, or events without "
                  "requests, faster than it may");
     } else if (n->kind == NEWS_FAILED) {
-        snprintf(d->reason, sizeof d->reason, "%s", n->why);
-        if (d->state != DISK_CLOSING)
-            d->state = DISK_FAILED;
-        disk_say(d, BLK_ERR, "quarantined", n->why);
-        if (d->owner && d->owner->stopped && !n->ring_broken)
-            d->owner->stopped(d->ctx, d, d->reason);
-        else if (d->owner)
-            d->owner->failed(d->ctx, d, d->reason);
+        disk_quarantine(d, n->why, n->ring_broken);
     } else {
         bool grown = d->limits.size != n->limits.size;
         char detail[64];

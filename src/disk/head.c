@@ -31,7 +31,7 @@ head_over(struct chan_io *io, int error)
  * (Linux: "empty flush op failed"), so a disk whose flush failed must not go
  * on answering writes. */
 static void
-head_flush_failed(struct unit *u, int error)
+head_flush_failed(struct unit *u, const struct chan_io *io, int error)
 {
     char why[128];
 
@@ -41,7 +41,7 @@ head_flush_failed(struct unit *u, int error)
              "a flush failed with error %d: data written before it may be "
              "lost",
              -error);
-    unit_fail(u, why);
+    unit_fail_for_good(u, chan_of(io), why);
 }
 
 static void
@@ -53,7 +53,7 @@ head_done(struct chain_req *r, int error)
 
     chain_put(u->chain, r);
     if (error && flush)
-        head_flush_failed(u, error);
+        head_flush_failed(u, io, error);
     head_over(io, error);
 }
 
@@ -87,7 +87,7 @@ head_barrier_flushed(struct chain_req *r, int error)
 
     chain_put(u->chain, r);
     if (error) {
-        head_flush_failed(u, error);
+        head_flush_failed(u, io, error);
         head_over(io, error);
         return;
     }

@@ -15,6 +15,10 @@
 
 static void unit_next(struct unit *);
 
+const char unit_lossy[] =
+    "data that was acknowledged may be lost: a flush or a layer failed before "
+    "the daemon was started again";
+
 /* ---- answers and news ---------------------------------------------------- */
 
 static void
@@ -86,6 +90,14 @@ unit_fail(struct unit *u, const char *why)
     unit_tell(u, NEWS_FAILED, NULL);
 }
 
+void
+unit_fail_for_good(struct unit *u, struct chan *c, const char *why)
+{
+    if (c)
+        chan_lossy(c);
+    unit_fail(u, why);
+}
+
 static void
 unit_relimit(void *ctx, const struct blk_limits *l)
 {
@@ -103,7 +115,7 @@ unit_chain_fatal(void *ctx, int error, const char *why)
 
     (void)error;
     u->chain_failed = true;
-    unit_fail(u, why);
+    unit_fail_for_good(u, u->chan, why);
 }
 
 static const struct chain_events unit_events = {
@@ -238,6 +250,17 @@ unit_channel_open(struct unit *u, struct job *j)
     return rc;
 }
 
+/* A new connection begins with nothing that could have been lost.  One that is
+ * gone on with has what it had, whoever served it before. */
+static void
+unit_connected(struct unit *u, struct job *j)
+{
+    u->state = UNIT_CONNECTED;
+    j->failed = chan_is_lossy(u->chan);
+    u->failed = j->failed;
+    snprintf(u->reason, sizeof u->reason, "%s", j->failed ? unit_lossy : "");
+}
+
 /* What an earlier connection left in the chain must end first: an old write
  * must not overtake a new one. */
 void
@@ -248,8 +271,7 @@ unit_connect_go(struct unit *u)
 
     if (u->in_chain)
         return; /* unit_request_over() comes back */
-    u->failed = u->ring_broken = false;
-    u->reason[0] = '\0';
+    u->ring_broken = false;
     if (j->is_local)
         rc = unit_local_open(u, j);
     if (!rc)
@@ -257,7 +279,7 @@ unit_connect_go(struct unit *u)
     if (rc)
         unit_local_close(u);
     else
-        u->state = UNIT_CONNECTED;
+        unit_connected(u, j);
     unit_job_over(u, rc, j->why[0] ? j->why : NULL); /* set in place */
 }
 

@@ -63,6 +63,7 @@ struct job {
     bool tried; /* RECOVER: a chain was made, or tried to */
     char why[256];
     int table_fd; /* CONNECT, or late: a descriptor of its table, or -1 */
+    bool failed;  /* CONNECT: it goes on as a disk that failed */
     bool late;    /* DISCONNECT: not everything had ended */
     struct blk_limits limits; /* OPEN, REPLACE */
     struct json_object *json; /* SHOW, COMMAND */
@@ -90,6 +91,9 @@ struct unit_place {
     struct loop *control, *data;
     struct sweep *sweep; /* of the loop's Xen tap; NULL without Xen */
 };
+
+/* Why a disk goes on as one that failed: see struct job. */
+extern const char unit_lossy[];
 
 /* Control loop; the unit then belongs to the data loop. */
 struct unit *unit_new(struct disk *, const char *name,

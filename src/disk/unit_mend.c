@@ -39,8 +39,10 @@ recovered(struct unit *u)
 
     if (rc)
         return rc;
-    if (u->chan)
+    if (u->chan) {
         chan_resize(u->chan, chain_limits(u->chain)->size);
+        chan_mended(u->chan);
+    }
     u->failed = false;
     u->reason[0] = '\0';
     return 0;

@@ -40,6 +40,9 @@ extern const struct chan_ops head_ops;
 
 /* unit.c: for head.c and the chain's events. */
 void unit_fail(struct unit *, const char *why);
+/* That, and what it acknowledged on this channel (or NULL) may be lost: only a
+ * new connection or a person mends it, no restart. */
+void unit_fail_for_good(struct unit *, struct chan *, const char *why);
 /* The front-end sends more rubbish than it may. */
 void unit_throttled(struct unit *);
 void unit_tell(struct unit *, enum news_kind, const struct blk_limits *);

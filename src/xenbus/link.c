@@ -121,7 +121,7 @@ vbd_connect(struct vbd *v, enum bus_act act)
     p.nonce = v->nonce;
     v->inherited = false;
     v->link = LINK_BUSY;
-    v->connected_seen = v->restarted = false;
+    v->connected_seen = v->restarted = v->stopped = false;
     disk_connect(v->disk, &p, NULL, vbd_connected);
     return false;
 }

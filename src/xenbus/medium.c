@@ -127,16 +127,22 @@ vbd_reconnect(void *ctx, struct disk *d)
 static void
 vbd_stopped(void *ctx, struct disk *d, const char *why)
 {
+    struct vbd *v = ctx;
+
     (void)d;
-    vbd_error_say(ctx, -EIO, why);
+    v->stopped = true;
+    vbd_error_say(v, -EIO, why);
 }
 
-/* A connected vbd has no error. */
+/* A connected vbd that was not stopped has no error. */
 static void
 vbd_recovered(void *ctx, struct disk *d)
 {
+    struct vbd *v = ctx;
+
     (void)d;
-    vbd_error_clear(ctx);
+    v->stopped = false;
+    vbd_error_clear(v);
 }
 
 static const struct disk_owner vbd_owner = {

@@ -135,7 +135,8 @@ vbd_join(struct vbd *v, enum bus_act act)
         vbd_store_failed(v, rc, "geometry");
         return WAITS;
     }
-    vbd_error_clear(v);
+    if (!v->stopped)
+        vbd_error_clear(v);
     return vbd_move(v, BUS_CONNECTED);
 }
 

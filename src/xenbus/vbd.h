@@ -71,6 +71,7 @@ struct vbd {
     /* The connection. */
     enum bus_link link;
     bool refused, inherited, restarted, connected_seen;
+    bool stopped; /* its disk failed: it is served on, with errors */
     bool resized; /* geometry in XenStore may be old */
     uint64_t nonce;
     bool resuming; /* it was connected to an earlier process */

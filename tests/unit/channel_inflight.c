@@ -225,7 +225,7 @@ damaged_tables(void)
     SPOILT(f.table->check, 32, "header's sum");
     SPOILT(f.table->queue[1].port, 1, "header's sum");
     SPOILT(f.table->queue[1].refs[1], 1, "header's sum");
-    SPOILT(f.table->queue[9].reserved, 1, "header's sum");
+    SPOILT(f.table->queue[9].mark, 1, "header's sum");
     SPOILT(f.table->queue[0].cons, 1, "does not go with its check");
     RESUMMED(f.table->nonce, 98, "another connection");
     RESUMMED(f.table->domid, 4, "another connection");
@@ -335,6 +335,39 @@ any_bit(void)
         }
         memcpy(f.table, good, f.size);
     }
+    inflight_free(&f);
+}
+
+/* That the disk failed stands in the table until it was mended; a word that
+ * says neither is no table to go on from. */
+static void
+a_disk_that_failed(void)
+{
+    make(2, 0);
+    CHECK(!inflight_lossy(&f));
+    CHECK(!inflight_was_lossy(f.fd, &params));
+    inflight_mark(&f, true);
+    CHECK(inflight_lossy(&f));
+    CHECK_EQ(adopt(), 0);
+    CHECK(inflight_lossy(&g));
+    inflight_mark(&g, false);
+    inflight_free(&g);
+    CHECK_EQ(adopt(), 0);
+    CHECK(!inflight_lossy(&g));
+    inflight_free(&g);
+    for (unsigned bit = 0; bit < 32; bit++) {
+        f.table->queue[0].mark = (bit & 1 ? DISK_LOSSY : 0) ^ 1u << bit;
+        CHECK_EQ(adopt(), -EINVAL);
+        CHECK(strstr(why, "whether the disk failed can't be read"));
+        CHECK(!inflight_was_lossy(f.fd, &params));
+    }
+    /* It is told also by a table of which the rest can't be used. */
+    inflight_mark(&f, true);
+    f.table->entry[3].word = 1;
+    CHECK_EQ(adopt(), -EINVAL);
+    CHECK(inflight_was_lossy(f.fd, &params));
+    params.nonce++;
+    CHECK(!inflight_was_lossy(f.fd, &params));
     inflight_free(&f);
 }
 
@@ -532,6 +565,7 @@ main(int argc, char **argv)
     TEST(whose_table_it_is);
     TEST(not_a_table);
     TEST(any_bit);
+    TEST(a_disk_that_failed);
     TEST(more_than_slots);
     TEST(damaged_since);
     TEST(in_a_file);

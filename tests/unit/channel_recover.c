@@ -300,6 +300,73 @@ a_barrier_was_left(void)
     finish();
 }
 
+static void
+fail_flush(void)
+{
+    struct blkif_op op = rw(BLKIF_FLUSH, 1, 0, 0);
+    struct chan_io *io;
+
+    front_put(&m.rig.front[0], &op);
+    front_push(&m.rig.front[0]);
+    fake_run(&m.rig.fake);
+    REQUIRE(m.n == 1);
+    io = pick(0);
+    chan_lossy(chan_of(io));
+    chan_complete(io, -EIO);
+    fake_run(&m.rig.fake);
+}
+
+static void
+next_life(void)
+{
+    die();
+    start_daemon(m.table);
+}
+
+/* A flush fails, and the daemon is killed at its n-th store: once the guest
+ * has its error, every life knows, until a person says otherwise.  False: there
+ * are less stores than that. */
+static bool
+flush_fails(unsigned at)
+{
+    struct front_response rsp;
+
+    static volatile bool died;
+
+    begin(CHAN_ABI_64, 1, 5, 0);
+    kill_in = at;
+    died = false;
+    if (setjmp(killed))
+        died = true;
+    else
+        fail_flush();
+    kill_in = 0;
+    next_life();
+    if (!front_get(&m.rig.front[0], &rsp)) {
+        finish();
+        return true;
+    }
+    CHECK_EQ(rsp.status, BLKIF_ERROR);
+    CHECK(chan_is_lossy(m.rig.chan));
+    next_life();
+    CHECK(chan_is_lossy(m.rig.chan));
+    chan_mended(m.rig.chan);
+    next_life();
+    CHECK(!chan_is_lossy(m.rig.chan));
+    finish();
+    return died;
+}
+
+static void
+a_failed_flush_is_remembered(void)
+{
+    unsigned at = 1;
+
+    while (flush_fails(at))
+        at++;
+    CHECK(at > 5);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -308,6 +375,7 @@ main(int argc, char **argv)
     TEST(a_lower_limit);
     TEST(drains_what_was_left);
     TEST(a_barrier_was_left);
+    TEST(a_failed_flush_is_remembered);
     TEST(killed_all_the_time);
     TEST(killed_now_and_then);
     TEST(two_queues);

@@ -175,6 +175,29 @@ a_short_sentence(void)
     finish();
 }
 
+/* The table can't be gone on from, but is whole enough to say that the disk
+ * failed: so it has, for whoever goes on without it. */
+static void
+a_table_of_a_failed_disk(void)
+{
+    char why[256];
+
+    begin(CHAN_ABI_64, 1, 5, 0);
+    put_writes(2);
+    answers(2);
+    chan_lossy(m.rig.chan);
+    die();
+    m.rig.params.resumed = true;
+    REQUIRE(!sweep_new(&m.rig.sweep, &m.rig.fake.tap));
+    put_writes(1);
+    front_set(&m.rig.front[0], 8, m.rig.front[0].req); /* it lies */
+    REQUIRE(!reopen(m.table, why, sizeof(why)));
+    CHECK(strstr(why, "disagree"));
+    CHECK(!chan_adopted(m.rig.chan));
+    CHECK(chan_is_lossy(m.rig.chan));
+    finish();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -185,5 +208,6 @@ main(int argc, char **argv)
     TEST(other_rings_that_were_served);
     TEST(a_table_that_disagrees);
     TEST(a_short_sentence);
+    TEST(a_table_of_a_failed_disk);
     return test_end();
 }

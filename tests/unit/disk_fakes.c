@@ -299,6 +299,7 @@ chan_open(struct chan **c, struct sweep *s, const struct chan_params *p,
         return fake.chan_error;
     }
     fake.chan_opens++;
+    fake.lossy = fake.lossy && inherit >= 0; /* a new table is of a good disk */
     fake.params = *p;
     fake.chan_ops = ops;
     fake.chan_ctx = ctx;
@@ -343,6 +344,7 @@ chan_complete(struct chan_io *io, int error)
 {
     (void)io;
     fake.completed++;
+    fake.lossy_at_answer = fake.lossy;
     fake.last_error = error;
 }
 
@@ -350,6 +352,34 @@ bool
 chan_table_of(int fd, uint64_t nonce)
 {
     return fd >= 0 && nonce == fake.table_nonce;
+}
+
+void
+chan_lossy(struct chan *c)
+{
+    (void)c;
+    fake.lossy = true;
+}
+
+void
+chan_mended(struct chan *c)
+{
+    (void)c;
+    fake.lossy = false;
+}
+
+bool
+chan_is_lossy(const struct chan *c)
+{
+    (void)c;
+    return fake.lossy;
+}
+
+struct chan *
+chan_of(const struct chan_io *io)
+{
+    (void)io;
+    return &the_chan;
 }
 
 bool

@@ -39,6 +39,8 @@ struct fakes {
     unsigned reserved;
     int inherit, table_fd; /* what chan_open() got; what chan_table_fd() says */
     uint64_t table_nonce;  /* of any table */
+    bool lossy;            /* what the table says of the disk */
+    bool lossy_at_answer;  /* what it said when a request was answered last */
 };
 extern struct fakes fake;
 

@@ -8,15 +8,18 @@ static void
 failed_flush_stops_the_disk(void)
 {
     struct chan_io io, more;
+    bool lossy;
     struct disk *d;
 
     setup();
     d = connect_disk();
     fake_request(&io, BLK_FLUSH, 0, 0);
     fake_end(-EIO);
+    lossy = fake.lossy_at_answer;
     fake_request(&more, BLK_WRITE, 0, 512);
     CHECK_EQ(fake.nsent, 0);
     CHECK_EQ(fake.last_error, -EIO);
+    CHECK(lossy);
     fake_run();
     CHECK_STR(trail, "ocs");
     CHECK(strstr(sentence, "flush failed"));
@@ -33,6 +36,7 @@ flush_that_is_not_there_does_not(void)
     d = connect_disk();
     fake_request(&io, BLK_FLUSH, 0, 0);
     fake_end(-EOPNOTSUPP);
+    CHECK(!fake.lossy);
     fake_run();
     CHECK_STR(trail, "oc");
     teardown(d);
@@ -50,6 +54,7 @@ fatal_layer_is_mended_by_a_new_connection(void)
     fake.chain_events->fatal(fake.chain_ctx, -EIO, "the medium went away");
     fake_run();
     CHECK_STR(trail, "ocs");
+    CHECK(fake.lossy);
     CHECK_STR(sentence, "the medium went away");
     fake_request(&io, BLK_READ, 0, 512);
     CHECK_EQ(fake.last_error, -EIO);
@@ -99,6 +104,7 @@ fatal_layer_is_mended_by_command(void)
     CHECK_EQ(fake.chains, 2);
     CHECK_EQ(fake.chain_frees, 1);
     CHECK_EQ(fake.chan_opens, 1);
+    CHECK(!fake.lossy);
     CHECK_STR(trail, "ocsmp");
     fake_request(&io, BLK_READ, 0, 512);
     CHECK_EQ(fake.nsent, 1);
@@ -126,6 +132,7 @@ recovery_that_fails_may_be_tried_again(void)
     disk_recover(d, stepped, NULL);
     fake_run();
     CHECK_STR(trail, "ocsp!");
+    CHECK(fake.lossy);
     fake_request(&io, BLK_READ, 0, 512);
     CHECK_EQ(fake.last_error, -EIO);
     fake.start_error = 0;
@@ -163,6 +170,7 @@ broken_ring_is_told(void)
     fake.chan_ops->broken(fake.chan_ctx, "ring 0: expected 32, found 99");
     fake_run();
     CHECK_STR(trail, "ocf");
+    CHECK(!fake.lossy);
     CHECK_STR(sentence, "ring 0: expected 32, found 99");
     teardown(d);
 }

@@ -27,7 +27,7 @@ static const struct disk_front vbd_front = {
 /* Connects a disk of a vbd, when a table of nonce 5 was left by a process
  * before us (left), and the vbd's connection has this nonce. */
 static struct disk *
-connect_vbd(bool left, uint64_t nonce)
+open_vbd(bool left, uint64_t nonce, bool lossy)
 {
     struct chan_params p = { .domid = 3, .queues = 1, .nonce = nonce };
     struct disk *d = NULL;
@@ -39,13 +39,28 @@ connect_vbd(bool left, uint64_t nonce)
                        NULL));
     fake.table_fd = 0;
     fake.table_nonce = 5;
+    fake.lossy = lossy;
     if (left)
         disks_inherit(disks, "vbd.3.51712", dup(0));
     REQUIRE(!disk_open(&d, disks, &conf, &cd, false, &vbd_front, &owner, NULL,
                        opened, why, sizeof why));
     disk_connect(d, &p, NULL, connected);
+    return d;
+}
+
+static struct disk *
+connect_vbd_of(bool left, uint64_t nonce, bool lossy)
+{
+    struct disk *d = open_vbd(left, nonce, lossy);
+
     fake_run();
     return d;
+}
+
+static struct disk *
+connect_vbd(bool left, uint64_t nonce)
+{
+    return connect_vbd_of(left, nonce, false);
 }
 
 static void
@@ -71,6 +86,58 @@ table_is_gone_on_from(void)
     CHECK(fake.inherit >= 0);
     CHECK_STR(trail, "oKc");
     teardown(d);
+}
+
+/* A life before us saw a flush fail: so the disk has failed, and is mended as
+ * it would have been then. */
+static void
+table_says_that_the_disk_failed(void)
+{
+    struct chan_params p = { .domid = 3, .queues = 1, .nonce = 6 };
+    struct chan_io io;
+    struct disk *d = connect_vbd_of(true, 5, true);
+
+    CHECK_STR(trail, "oKcs");
+    CHECK(strstr(sentence, "before the daemon was started again"));
+    fake_request(&io, BLK_FLUSH, 0, 0);
+    CHECK_EQ(fake.nsent, 0);
+    CHECK_EQ(fake.last_error, -EIO);
+    disk_recover(d, stepped, NULL);
+    fake_run();
+    CHECK_STR(trail, "oKcsmp");
+    CHECK(!fake.lossy);
+    fake_request(&io, BLK_FLUSH, 0, 0);
+    CHECK_EQ(fake.nsent, 1);
+    fake_end(0);
+    teardown(d);
+
+    d = connect_vbd_of(true, 5, true);
+    disk_disconnect(d, disconnected);
+    fake_run();
+    fake_idle();
+    fake_run();
+    disk_connect(d, &p, NULL, connected);
+    fake_run();
+    CHECK_STR(trail, "oKcsFdFKc");
+    fake_request(&io, BLK_FLUSH, 0, 0);
+    CHECK_EQ(fake.nsent, 1);
+    fake_end(0);
+    teardown(d);
+}
+
+/* Nobody is left to be told. */
+static void
+table_of_a_failed_disk_that_closes(void)
+{
+    struct disk *d = open_vbd(true, 5, true);
+
+    disk_close(d, closed);
+    fake_run();
+    if (fake.idle)
+        fake_idle();
+    fake_run();
+    CHECK_STR(trail, "ocFx");
+    disks_free(disks);
 }
 
 static void
@@ -209,6 +276,8 @@ main(int argc, char **argv)
     test_args(argc, argv);
     TEST(table_is_kept_while_connected);
     TEST(table_is_gone_on_from);
+    TEST(table_says_that_the_disk_failed);
+    TEST(table_of_a_failed_disk_that_closes);
     TEST(table_of_another_connection_is_not);
     TEST(table_stays_when_not_all_had_ended);
     TEST(table_stays_for_the_next_process);

@@ -182,6 +182,8 @@ fake_disk_step(void)
         fd.callbacks++;
         s->fn(s->ctx, d, status, status ? why : NULL);
     }
+    if (s->kind == CONNECT && !status && fd.stopped && d->owner)
+        d->owner->stopped(d->ctx, d, fd.stopped);
     if (s->kind == CLOSE) {
         if (fd.last == d)
             fd.last = NULL;
@@ -225,4 +227,11 @@ fake_disk_fail(struct disk *d, const char *why)
 {
     if (d->owner)
         d->owner->failed(d->ctx, d, why);
+}
+
+void
+fake_disk_recover(struct disk *d)
+{
+    if (d->owner)
+        d->owner->recovered(d->ctx, d);
 }

@@ -12,7 +12,8 @@ struct fake_disks {
     bool hold; /* steps end only by fake_disk_step() */
     int open_status, connect_status;
     char open_why[200], connect_why[200];
-    bool busy; /* disk_open() says -EBUSY at once */
+    const char *stopped; /* it connects as a disk that failed, for this */
+    bool busy;           /* disk_open() says -EBUSY at once */
     struct blk_limits limits;
     struct chan_params params;                     /* of the last connect */
     unsigned opens, connects, disconnects, closes; /* asked for */
@@ -31,5 +32,7 @@ bool fake_disk_run(void);
 unsigned fake_disk_pending(void);
 void fake_disk_resize(struct disk *, uint64_t size);
 void fake_disk_fail(struct disk *, const char *why);
+/* A person recovered it. */
+void fake_disk_recover(struct disk *);
 
 #endif

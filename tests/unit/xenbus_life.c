@@ -10,7 +10,8 @@
 #include "tests/test.h"
 #include "tests/unit/xenbus_fakes.h"
 
-#define SECOND 1000000000ull
+#define SECOND     1000000000ull
+#define ERROR_NODE "/local/domain/0/error/backend/vbd3/7/51712/error"
 
 static void
 end(void)
@@ -421,6 +422,38 @@ restart(void)
     end();
 }
 
+/* The disk failed in the life before: its front-end stays, and toolstacks can
+ * read why its requests end with errors, until it was recovered. */
+static void
+restart_of_a_failed_disk(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    connect();
+    world_free();
+    fd.stopped = "a flush failed before";
+    world_start();
+    CHECK_STR(back_state(), "4");
+    CHECK_EQ(fd.connected_now, 1);
+    CHECK(strstr(get(ERROR_NODE), "a flush failed before"));
+    fake_disk_recover(fd.last);
+    world_run();
+    CHECK(!get(ERROR_NODE));
+    /* A new connection starts clean, whether it was recovered or not. */
+    world_free();
+    world_start();
+    CHECK(get(ERROR_NODE));
+    fd.stopped = NULL;
+    front_state("6");
+    world_run();
+    front_state("1");
+    world_run();
+    connect();
+    CHECK(!get(ERROR_NODE));
+    end();
+}
+
 /* The disk grew while nobody looked. */
 static void
 restart_resized(void)
@@ -694,6 +727,7 @@ main(int argc, char **argv)
     TEST(reload_lets_go);
     TEST(reload_new_kind);
     TEST(restart);
+    TEST(restart_of_a_failed_disk);
     TEST(restart_resized);
     TEST(restart_front_moved);
     TEST(restart_front_gone);

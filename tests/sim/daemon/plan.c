@@ -152,12 +152,8 @@ faults_make(struct run *r)
         t.spurious = 100000;
     if (r->faults) {
         f.read = f.write = 20000;
-        /* Known, not tested: a daemon that is started again forgets that a
-         * flush of a disk failed, and takes writes again. */
-        if (!r->kills && sim_below(s, 2)) {
+        if (sim_below(s, 2))
             f.sync = 20000;
-            r->restarts_left = 0;
-        }
     }
     if (sim_below(s, 5) == 0)
         f.delay_max_ns = 5 * MS;
