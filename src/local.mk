@@ -11,6 +11,7 @@ blktapd_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--dynamic-list=$(top_srcdir)/src/chain/plugin.syms
 EXTRA_DIST += src/chain/plugin.syms
 include tests/sim/daemon.mk
+include tests/unit/daemon.mk
 
 check_PROGRAMS += tests/unit/daemon_seccomp
 TESTS += tests/unit/daemon_seccomp

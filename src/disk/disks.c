@@ -118,11 +118,11 @@ disks_name_free(struct disks *ds, const char *name)
     struct disk *d;
 
     for (d = ds->first; d; d = d->next) {
-        if (!strcmp(d->name, name) && d->state == DISK_CLOSING && !d->held)
+        if (!strcmp(d->name, name) && d->state == DISK_CLOSING)
             return; /* yet another one */
     }
     for (d = ds->first; d; d = d->next) {
-        if (!strcmp(d->name, name) && d->held) {
+        if (d->held && !strcmp(d->name, name)) {
             unit_send(d->unit, d->held);
             d->held = NULL;
             return;

@@ -291,6 +291,7 @@ restarts(void)
         { "sandbox = false;", "daemon.sandbox" },
         { "kinds = ( \"vbd\" );", "daemon.kinds" },
         { "kinds = ( \"vbd\", \"qdisk\" );", "daemon.kinds" },
+        { "kinds = ( \"vbd\", \"vbd3\", \"x\" );", "daemon.kinds" },
     };
     struct conf *a = load(""), *b;
     const char *said;

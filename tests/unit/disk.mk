@@ -4,7 +4,7 @@ disk_kit = tests/unit/disk_fakes.c tests/unit/disk_fakes.h \
 disk_libs = libdisk.a $(JSON_LIBS)
 
 disk_programs = tests/unit/disk_jobs tests/unit/disk_look \
-	tests/unit/disk_mend tests/unit/disk_tables
+	tests/unit/disk_mend tests/unit/disk_tables tests/unit/disk_reload
 check_PROGRAMS += $(disk_programs)
 TESTS += $(disk_programs)
 
@@ -16,3 +16,6 @@ tests_unit_disk_mend_SOURCES = tests/unit/disk_mend.c $(disk_kit)
 tests_unit_disk_mend_LDADD = $(disk_libs)
 tests_unit_disk_tables_SOURCES = tests/unit/disk_tables.c $(disk_kit)
 tests_unit_disk_tables_LDADD = $(disk_libs)
+tests_unit_disk_reload_SOURCES = tests/unit/disk_reload.c $(disk_kit)
+tests_unit_disk_reload_LDADD = $(disk_libs)
+tests_unit_disk_reload_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+daemon_unit_tests = tests/unit/daemon_reload tests/unit/daemon_lastconf
+check_PROGRAMS += $(daemon_unit_tests)
+TESTS += $(daemon_unit_tests)
+tests_unit_daemon_reload_SOURCES = tests/unit/daemon_reload.c src/reload.c
+tests_unit_daemon_reload_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc
+tests_unit_daemon_lastconf_SOURCES = tests/unit/daemon_lastconf.c \
+	src/lastconf.c
+tests_unit_daemon_lastconf_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdopen,--wrap=fsync

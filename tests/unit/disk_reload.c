@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * All disks: which of them a new config touches, what their owners hear of it,
+ * and what is so when there is no memory.  Linked with --wrap=calloc.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "tests/unit/disk_kit.h"
+
+static int countdown; /* 1: the next allocation fails */
+
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+    if (countdown && !--countdown)
+        return NULL;
+    return __real_calloc(n, size);
+}
+
+/* ---- what is told -------------------------------------------------------- */
+
+static unsigned ended;
+static int end_status;
+static char end_why[256], event_text[256];
+
+static void
+reload_done(void *ctx, int status, const char *why)
+{
+    CHECK(ctx == &ended);
+    ended++;
+    end_status = status;
+    snprintf(end_why, sizeof end_why, "%s", why ? why : "");
+}
+
+static void
+event(void *ctx, const char *what, const char *disk, const char *detail)
+{
+    (void)ctx;
+    snprintf(event_text, sizeof event_text, "%s %s: %s", what, disk, detail);
+}
+
+static const struct disks_events events = { .event = event };
+
+/* disk_kit's, whose events somebody takes. */
+static void
+begin(void)
+{
+    setup();
+    disks->events = &events;
+    ended = 0;
+    end_status = 1;
+    end_why[0] = event_text[0] = '\0';
+}
+
+static void
+reload(struct conf *to)
+{
+    disks_reload(disks, to, reload_done, &ended);
+    fake_run();
+}
+
+static struct blk_conf other_layer = { .plugin = "file" };
+
+/* conf2: the same disk with another chain. */
+static void
+other_chain(void)
+{
+    cd2 = cd;
+    cd2.chain.layer = &other_layer;
+}
+
+/* ---- what is touched ----------------------------------------------------- */
+
+static void
+nothing_to_do(void)
+{
+    begin();
+    reload(&conf2);
+    CHECK_EQ(ended, 1);
+    CHECK_EQ(end_status, 0);
+    CHECK_STR(end_why, "");
+    CHECK(!disks->reload);
+    disks_free(disks);
+}
+
+static void
+what_is_equal_stays(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    cd2 = cd;
+    reload(&conf2);
+    CHECK_EQ(ended, 1);
+    CHECK_EQ(end_status, 0);
+    CHECK_EQ(fake.replaces, 0);
+    CHECK(disk_conf(d) == &cd); /* the old tree */
+    CHECK_EQ(conf2.refs, 1);
+    teardown(d);
+}
+
+static void
+chain_is_replaced(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    other_chain();
+    reload(&conf2);
+    CHECK_EQ(ended, 1);
+    CHECK_EQ(end_status, 0);
+    CHECK_EQ(fake.replaces, 1);
+    CHECK(disk_conf(d) == &cd2);
+    CHECK_EQ(conf.refs, 1);
+    CHECK_EQ(conf2.refs, 2);
+    CHECK_STR(event_text, "changed web: the chain was replaced");
+    CHECK_STR(trail, "ocr"); /* its size may be another */
+    CHECK_EQ(disk_limits(d)->size, 1 << 20);
+    teardown(d);
+}
+
+static void
+chain_that_fails_is_left(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    other_chain();
+    fake.replace_error = -ENOENT;
+    reload(&conf2);
+    CHECK_EQ(ended, 1);
+    CHECK_EQ(end_status, -ENOENT);
+    CHECK_STR(end_why, "web: keeps its old chain: no such medium");
+    CHECK(disk_conf(d) == &cd);
+    CHECK_EQ(conf2.refs, 1);
+    CHECK_STR(trail, "oc");
+    teardown(d);
+}
+
+/* Not opened yet: it has no limits to lose, and none of a chain. */
+static void
+one_that_failed_to_open(void)
+{
+    struct disk *d;
+
+    begin();
+    fake.start_error = -ENOENT;
+    d = open_disk();
+    fake.start_error = 0;
+    other_chain();
+    reload(&conf2);
+    CHECK_EQ(ended, 1);
+    CHECK_EQ(disk_limits(d)->size, 0);
+    teardown(d);
+}
+
+static void
+no_longer_in_the_config(void)
+{
+    struct conf none = { .refs = 1 };
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    reload(&none);
+    CHECK_EQ(ended, 1);
+    CHECK_EQ(end_status, 0);
+    CHECK_STR(event_text, "kept web: no longer in the config; goes on until "
+                          "its front-end leaves");
+    CHECK_EQ(none.refs, 1);
+    CHECK_STR(trail, "oc");
+    teardown(d);
+}
+
+static void
+one_that_closes_is_left(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    disk_close(d, closed); /* drains */
+    fake_run();
+    other_chain();
+    reload(&conf2);
+    CHECK_EQ(ended, 1);
+    CHECK_EQ(fake.replaces, 0);
+    CHECK_EQ(conf2.refs, 1);
+    fake_idle();
+    fake_run();
+    CHECK_EQ(disks_count(disks), 0);
+    disks_free(disks);
+}
+
+/* Its vbd goes while the chain is being replaced: nobody is told, all is
+ * given back. */
+static void
+closes_meanwhile(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    other_chain();
+    fake.hold_steps = true;
+    reload(&conf2);
+    CHECK_EQ(ended, 0);
+    disk_close(d, closed);
+    fake_run();
+    fake.hold_steps = false;
+    REQUIRE(fake.held);
+    fake_step(0);
+    fake_run();
+    CHECK_EQ(ended, 1);
+    fake_idle();
+    fake_run();
+    CHECK_STR(trail, "ocx");
+    CHECK_EQ(disks_count(disks), 0);
+    CHECK_EQ(conf.refs, 1);
+    CHECK_EQ(conf2.refs, 1);
+    disks_free(disks);
+}
+
+static void
+one_at_a_time(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    other_chain();
+    fake.hold_steps = true;
+    reload(&conf2);
+    CHECK_EQ(ended, 0);
+    reload(&conf);
+    CHECK_EQ(ended, 1);
+    CHECK_EQ(end_status, -EBUSY);
+    CHECK_STR(end_why, "an earlier reload is still at work");
+    fake.hold_steps = false;
+    fake_step(0);
+    fake_run();
+    CHECK_EQ(ended, 2);
+    CHECK_EQ(end_status, 0);
+    CHECK(disk_conf(d) == &cd2);
+    teardown(d);
+}
+
+/* ---- what a front-end has to connect again for ----------------------------
+ */
+
+/* One disk of the config with something that the guest was told. */
+static void
+reconnects(void (*change)(void), bool wanted)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    other_chain();
+    change();
+    reload(&conf2);
+    CHECK_EQ(ended, 1);
+    CHECK_STR(trail, wanted ? "ocRr" : "ocr");
+    teardown(d);
+}
+
+#define CHANGE(name, field, value) \
+    static void name(void)         \
+    {                              \
+        cd2.field = value;         \
+    }
+CHANGE(no_change, indirect, cd.indirect)
+CHANGE(change_readonly, readonly, !cd.readonly)
+CHANGE(change_discard, discard, !cd.discard)
+CHANGE(change_barrier, barrier, !cd.barrier)
+CHANGE(change_queues, queues, cd.queues + 1)
+CHANGE(change_ring_order, ring_order, cd.ring_order + 1)
+CHANGE(change_indirect, indirect, 32)
+CHANGE(change_buffers, buffers, 2 << 20)
+CHANGE(change_mode, mode, CONF_INTERPOSE)
+
+static void
+settings_of_the_next_connection(void)
+{
+    static void (*const change[])(void) = {
+        change_readonly,   change_discard,  change_barrier, change_queues,
+        change_ring_order, change_indirect, change_buffers, change_mode,
+    };
+    unsigned i;
+
+    reconnects(no_change, false);
+    for (i = 0; i < sizeof change / sizeof change[0]; i++)
+        reconnects(change[i], true);
+}
+
+/* A local front-end's disk: nobody could tell it. */
+static void
+owners_that_do_not_mind(void)
+{
+    struct disk_owner deaf = owner;
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    deaf.reconnect = NULL;
+    d->owner = &deaf;
+    other_chain();
+    change_queues();
+    reload(&conf2);
+    CHECK_STR(trail, "ocr");
+    d->owner = NULL;
+    reload(&conf); /* and back */
+    CHECK_EQ(ended, 2);
+    CHECK_EQ(fake.replaces, 2);
+    CHECK_STR(trail, "ocr");
+    teardown(d);
+}
+
+/* ---- all disks ----------------------------------------------------------- */
+
+static struct conf_disk
+named(const char *name)
+{
+    struct conf_disk one = cd;
+
+    one.name = name;
+    return one;
+}
+
+static struct disk *
+open_named(struct conf_disk *one)
+{
+    struct disk *d = NULL;
+    char why[128];
+
+    REQUIRE(!disk_open(&d, disks, &conf, one, false, &front, &owner, NULL,
+                       opened, why, sizeof why));
+    fake_run();
+    return d;
+}
+
+static void
+count_one(void *ctx, struct disk *d)
+{
+    (void)d;
+    ++*(unsigned *)ctx;
+}
+
+static void
+close_one(void *ctx, struct disk *d)
+{
+    (void)ctx;
+    disk_close(d, closed);
+}
+
+static void
+finds_each(void)
+{
+    struct conf_disk a = named("a"), b = named("b");
+    unsigned n = 0;
+
+    begin();
+    disks_each(disks, count_one, &n);
+    CHECK_EQ(n, 0);
+    CHECK(!disks_find(disks, "a"));
+    CHECK(open_named(&a) == disks_find(disks, "a"));
+    CHECK(open_named(&b) == disks_find(disks, "b"));
+    CHECK(disks_find(disks, "a") != disks_find(disks, "b"));
+    CHECK(!disks_find(disks, "c"));
+    disks_each(disks, count_one, &n);
+    CHECK_EQ(n, 2);
+    disks_each(disks, close_one, NULL);
+    fake_run();
+    CHECK_EQ(disks_count(disks), 0);
+    disks_free(disks);
+}
+
+static unsigned quiets;
+
+static void
+quiet(void *ctx)
+{
+    CHECK(ctx == &quiets);
+    quiets++;
+}
+
+static void
+quiet_when_the_last_is_gone(void)
+{
+    struct conf_disk a = named("a"), b = named("b");
+    struct disk *first, *second;
+
+    begin();
+    quiets = 0;
+    first = open_named(&a);
+    second = open_named(&b);
+    disks_quiet(disks, quiet, &quiets);
+    disk_close(first, closed);
+    fake_run();
+    CHECK_EQ(quiets, 0);
+    disk_close(second, closed);
+    fake_run();
+    CHECK_EQ(quiets, 1);
+    disks_quiet(disks, quiet, &quiets); /* at once */
+    CHECK_EQ(quiets, 2);
+    disks_free(disks);
+}
+
+/* Two that close have the name, one waits for it, and another disk is there:
+ * it opens when the last of the two is gone. */
+static void
+name_comes_free(void)
+{
+    struct conf_disk other = named("other");
+    struct disk *first, *next, *third, *beside;
+
+    begin();
+    beside = open_named(&other);
+    first = connect_disk();
+    disk_close(first, closed);
+    next = open_disk(); /* waits */
+    CHECK(disks_find(disks, "web") == next);
+    disk_close(next, closed);
+    CHECK(disks_find(disks, "web")->state == DISK_CLOSING);
+    third = open_disk();
+    CHECK_STR(trail, "ooco!x");
+    fake_idle();
+    fake_run();
+    CHECK_STR(trail, "ooco!xxo");
+    CHECK_EQ(disks_count(disks), 2);
+    disk_close(beside, closed);
+    fake_run();
+    teardown(third);
+}
+
+/* What waits for a name is not let in when another name comes free. */
+static void
+another_name_comes_free(void)
+{
+    struct conf_disk other = named("other");
+    struct disk *first, *next;
+
+    begin();
+    first = connect_disk();
+    disk_close(first, closed);
+    next = open_disk(); /* waits */
+    disk_close(open_named(&other), closed);
+    fake_run();
+    CHECK_STR(trail, "ocox");
+    fake_idle();
+    fake_run();
+    CHECK_STR(trail, "ocoxxo");
+    teardown(next);
+}
+
+/* ---- events, and none ---------------------------------------------------- */
+
+static void
+nobody_listens(void)
+{
+    static const struct disks_events none;
+    struct disk *d;
+
+    begin();
+    disks->events = &none;
+    d = open_disk();
+    disks->events = NULL;
+    other_chain();
+    reload(&conf2);
+    CHECK_STR(event_text, "");
+    teardown(d);
+}
+
+/* ---- no memory ----------------------------------------------------------- */
+
+static void
+no_memory_to_begin(void)
+{
+    struct disks *none = NULL;
+    int n;
+
+    fakes_reset();
+    loops[0] = &fake.data;
+    for (n = 1; n <= 2; n++) {
+        countdown = n;
+        CHECK_EQ(disks_new(&none, &fake.control, loops, sweeps, 1, NULL, NULL),
+                 -ENOMEM);
+        CHECK(!none);
+        CHECK_EQ(countdown, 0);
+    }
+    disks_free(none);
+}
+
+static void
+no_memory_to_reload(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    other_chain();
+    countdown = 1;
+    reload(&conf2);
+    CHECK_EQ(ended, 1);
+    CHECK_EQ(end_status, -ENOMEM);
+    CHECK_STR(end_why, "out of memory");
+    CHECK(disk_conf(d) == &cd);
+    CHECK_EQ(conf2.refs, 1);
+    reload(&conf2); /* and a little later */
+    CHECK_EQ(end_status, 0);
+    teardown(d);
+}
+
+/* A table that can't be kept in mind is not left open. */
+static void
+no_memory_to_inherit(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    begin();
+    REQUIRE(fd >= 0);
+    countdown = 1;
+    disks_inherit(disks, "vbd3.7.51712", fd);
+    CHECK_EQ(fcntl(fd, F_GETFD), -1);
+    CHECK(!disks->tables);
+    disks_free(disks);
+}
+
+int
+main(int argc, char **argv)
+{
+    test_args(argc, argv);
+    TEST(nothing_to_do);
+    TEST(what_is_equal_stays);
+    TEST(chain_is_replaced);
+    TEST(chain_that_fails_is_left);
+    TEST(one_that_failed_to_open);
+    TEST(no_longer_in_the_config);
+    TEST(one_that_closes_is_left);
+    TEST(closes_meanwhile);
+    TEST(one_at_a_time);
+    TEST(settings_of_the_next_connection);
+    TEST(owners_that_do_not_mind);
+    TEST(finds_each);
+    TEST(quiet_when_the_last_is_gone);
+    TEST(name_comes_free);
+    TEST(another_name_comes_free);
+    TEST(nobody_listens);
+    TEST(no_memory_to_begin);
+    TEST(no_memory_to_reload);
+    TEST(no_memory_to_inherit);
+    return test_end();
+}
