@@ -6,12 +6,15 @@ PLUGIN_LDFLAGS = -module -avoid-version -shared \
 	-export-symbols-regex '^blk_plugin$$' $(AM_LDFLAGS)
 
 plugin_LTLIBRARIES += plugins/delay.la plugins/error.la plugins/file.la \
+	plugins/limit.la \
 	plugins/memory.la plugins/null.la plugins/trace.la
 
 match_sources = plugins/common/match.c plugins/common/match.h
 delay_sources = plugins/delay/delay.c
 error_sources = plugins/error/error.c
 file_sources = plugins/file/file.c plugins/file/file_io.c plugins/file/file.h
+limit_sources = plugins/limit/limit.c plugins/limit/share.c \
+	plugins/limit/share.h plugins/limit/bucket.c plugins/limit/bucket.h
 memory_sources = plugins/memory/memory.c
 null_sources = plugins/null/null.c
 trace_sources = plugins/trace/trace.c plugins/trace/writer.c \
@@ -23,6 +26,8 @@ plugins_error_la_SOURCES = $(error_sources) $(match_sources)
 plugins_error_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_file_la_SOURCES = $(file_sources)
 plugins_file_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_limit_la_SOURCES = $(limit_sources)
+plugins_limit_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_memory_la_SOURCES = $(memory_sources)
 plugins_memory_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_null_la_SOURCES = $(null_sources)
@@ -32,13 +37,13 @@ plugins_trace_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 
 noinst_LIBRARIES += plugins/libplugins_static.a
 plugins_libplugins_static_a_SOURCES = plugins/static.c $(match_sources) \
-	$(delay_sources) $(error_sources) $(file_sources) $(memory_sources) \
+	$(delay_sources) $(error_sources) $(file_sources) $(limit_sources) $(memory_sources) \
 	$(null_sources) $(trace_sources)
 plugins_libplugins_static_a_CPPFLAGS = $(AM_CPPFLAGS) -DBLK_STATIC
 
 dist_man_MANS += plugins/delay/blktap-delay.7 plugins/error/blktap-error.7 \
 	plugins/file/blktap-file.7 plugins/memory/blktap-memory.7 \
-	plugins/null/blktap-null.7 \
+	plugins/limit/blktap-limit.7 plugins/null/blktap-null.7 \
 	plugins/trace/blktap-trace.7
 
 include tests/unit/plugin.mk

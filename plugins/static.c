@@ -11,14 +11,10 @@
 #include "chain/chain.h"
 
 extern const struct blk_plugin blk_plugin_delay, blk_plugin_error,
-    blk_plugin_file, blk_plugin_memory, blk_plugin_null, blk_plugin_trace;
+    blk_plugin_file, blk_plugin_limit, blk_plugin_memory, blk_plugin_null,
+    blk_plugin_trace;
 
 const struct blk_plugin *const blk_plugins_static[] = {
-    &blk_plugin_delay,
-    &blk_plugin_error,
-    &blk_plugin_file,
-    &blk_plugin_memory,
-    &blk_plugin_null,
-    &blk_plugin_trace,
-    NULL,
+    &blk_plugin_delay,  &blk_plugin_error, &blk_plugin_file,  &blk_plugin_limit,
+    &blk_plugin_memory, &blk_plugin_null,  &blk_plugin_trace, NULL,
 };

@@ -2,6 +2,7 @@
 # Tests of the plugins: the modules as built, on the real engine and host.
 PLUGIN_TESTS = tests/unit/plugin_match tests/unit/plugin_static \
 	tests/unit/plugin_memory tests/unit/plugin_null \
+	tests/unit/limit_bucket tests/unit/plugin_limit \
 	tests/unit/plugin_delay tests/unit/plugin_error \
 	tests/unit/plugin_trace tests/unit/plugin_file \
 	tests/unit/plugin_file_life tests/functional/plugin_4kn \
@@ -34,6 +35,11 @@ tests_unit_plugin_memory_LDADD = $(plugin_test_ldadd)
 tests_unit_plugin_null_SOURCES = tests/unit/plugin_null.c
 tests_unit_plugin_null_LDFLAGS = $(plugin_test_ldflags)
 tests_unit_plugin_null_LDADD = $(plugin_test_ldadd)
+tests_unit_limit_bucket_SOURCES = tests/unit/limit_bucket.c
+tests_unit_limit_bucket_LDADD = -lpthread
+tests_unit_plugin_limit_SOURCES = tests/unit/plugin_limit.c
+tests_unit_plugin_limit_LDFLAGS = $(plugin_test_ldflags)
+tests_unit_plugin_limit_LDADD = $(plugin_test_ldadd)
 tests_unit_plugin_delay_SOURCES = tests/unit/plugin_delay.c
 tests_unit_plugin_delay_LDFLAGS = $(plugin_test_ldflags)
 tests_unit_plugin_delay_LDADD = $(plugin_test_ldadd)

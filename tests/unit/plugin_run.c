@@ -391,6 +391,7 @@ run_open(struct run *r, enum run_mode mode, const char *fmt, ...)
     struct run_spec *s;
     uint64_t seed = r->seed;
     bool no_uring = r->no_uring;
+    struct sim *sim = r->sim;
     va_list ap;
 
     setenv("BLKTAPD_PLUGINDIR", PLUGIN_BUILDDIR, 0);
@@ -399,10 +400,14 @@ run_open(struct run *r, enum run_mode mode, const char *fmt, ...)
     memset(r, 0, sizeof(*r));
     r->seed = seed;
     r->no_uring = no_uring;
+    r->sim = sim;
     r->mode = mode;
     options.io_entries = no_uring ? 0 : 64;
-    REQUIRE(
-        !loop_posix_new(&r->loop, "test", &options, r->why, sizeof(r->why)));
+    if (sim)
+        r->loop = sim_loop_new(sim, "test");
+    else
+        REQUIRE(!loop_posix_new(&r->loop, "test", &options, r->why,
+                                sizeof(r->why)));
     door_put(r);
     va_start(ap, fmt);
     s = spec_parse(mode, fmt, ap);
@@ -588,15 +593,18 @@ static const struct blk_out out_calls = { .u64 = out_u64,
                                           .text = out_text };
 
 int
-run_command(struct run *r, const char *layer, const char *word, char *text,
+run_command(struct run *r, const char *layer, const char *words, char *text,
             size_t n)
 {
     struct out out = { .out = out_calls, .text = text, .size = n };
-    char *copy = strdup(word), *argv[2] = { copy, NULL };
-    int status;
+    char *copy = strdup(words), *argv[RUN_WORDS + 1] = { NULL }, *next;
+    int status, argc = 0;
 
     text[0] = '\0';
-    status = chain_command(r->chain, layer, 1, argv, &out.out);
+    for (char *word = strtok_r(copy, " ", &next); word && argc < RUN_WORDS;
+         word = strtok_r(NULL, " ", &next))
+        argv[argc++] = word;
+    status = chain_command(r->chain, layer, argc, argv, &out.out);
     free(copy);
     return status;
 }

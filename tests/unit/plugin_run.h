@@ -16,6 +16,7 @@
 
 #include "chain/chain.h"
 #include "host/host.h"
+#include "host/sim.h"
 #include "tests/test.h"
 
 enum { RUN_DEPTH = 32, RUN_LAYERS = 8, RUN_WORDS = 16, RUN_HELD = 64 };
@@ -43,7 +44,8 @@ struct run {
     char fatal[256];
     /* Set before run_open(). */
     uint64_t seed;
-    bool no_uring; /* workers do the I/O */
+    bool no_uring;   /* workers do the I/O */
+    struct sim *sim; /* not NULL: a loop of this world, in its time */
     /* Asked for each I/O: 0: the host does it; else it ends with this status,
      * or, RUN_SHORT, the host does but the first part; RUN_HOLD: it waits for
      * run_release(). */
@@ -93,8 +95,9 @@ void run_until(struct run *, const bool *flag);
 /* Let go what a fault held, each with its own status or by the host. */
 void run_release(struct run *, int status);
 
-/* A layer's command; its text, as one string, in out. */
-int run_command(struct run *, const char *layer, const char *word, char *out,
+/* A layer's command, of words with spaces between them; its text, as one
+ * string, in out. */
+int run_command(struct run *, const char *layer, const char *words, char *out,
                 size_t n);
 /* A counter or number of layer i; a missing one fails the test. */
 uint64_t run_counter(struct run *, unsigned i, const char *name);

@@ -66,7 +66,6 @@ check_page(void *ctx, const struct blk_plugin *p)
     const struct blk_counter *k;
     char word[64];
     const char *at;
-    int n;
 
     (void)ctx;
     page_read(p->name);
@@ -74,7 +73,9 @@ check_page(void *ctx, const struct blk_plugin *p)
         expect_item(p->name, "option", o->name);
     for (k = p->counters; k && k->name; k++)
         expect_item(p->name, "counter", k->name);
-    for (at = p->commands; at && sscanf(at, "%63s%n", word, &n) == 1; at += n)
+    /* One line of usage each; its first word is the command. */
+    for (at = p->commands; at && sscanf(at, "%63s", word) == 1;
+         at += strcspn(at, "\n"), at += *at == '\n')
         expect_item(p->name, "command", word);
     CHECK(strstr(page, "\n.SH CAVEATS") < strstr(page, "\n.SH DESCRIPTION"));
 }
@@ -114,7 +115,7 @@ all_are_there(void)
     CHECK(blk_plugins_static[0] != NULL);
     setenv("BLKTAPD_PLUGINDIR", "/nonexistent", 1); /* modules come as well */
     plugin_each(check_plugin, NULL);
-    CHECK_STR(seen, "delay error file memory null trace ");
+    CHECK_STR(seen, "delay error file limit memory null trace ");
     CHECK(plugin_find("file", why, sizeof(why)) != NULL);
     CHECK(!plugin_find("nothing", why, sizeof(why)));
 }
