@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Plugins: each one a module, and all of them a static library for simulation
-# and fuzzing.  All modules are built into one folder, plugins/.libs, so that
+# and fuzzing, but nbd, whose sockets are its library's.  All modules are built into one folder, plugins/.libs, so that
 # BLKTAPD_PLUGINDIR can point there before anything is installed.
 PLUGIN_LDFLAGS = -module -avoid-version -shared \
 	-export-symbols-regex '^blk_plugin$$' $(AM_LDFLAGS)
 
 plugin_LTLIBRARIES += plugins/delay.la plugins/error.la plugins/file.la \
 	plugins/limit.la \
-	plugins/memory.la plugins/null.la plugins/trace.la
+	plugins/memory.la plugins/nbd.la plugins/null.la plugins/trace.la
 
 match_sources = plugins/common/match.c plugins/common/match.h
 delay_sources = plugins/delay/delay.c
@@ -16,6 +16,9 @@ file_sources = plugins/file/file.c plugins/file/file_io.c plugins/file/file.h
 limit_sources = plugins/limit/limit.c plugins/limit/share.c \
 	plugins/limit/share.h plugins/limit/bucket.c plugins/limit/bucket.h
 memory_sources = plugins/memory/memory.c
+nbd_sources = plugins/nbd/nbd.c plugins/nbd/nbd.h plugins/nbd/connect.c \
+	plugins/nbd/link.c plugins/nbd/cmd.c plugins/nbd/kept.c \
+	plugins/nbd/kept.h
 null_sources = plugins/null/null.c
 trace_sources = plugins/trace/trace.c plugins/trace/writer.c \
 	plugins/trace/writer.h
@@ -30,6 +33,10 @@ plugins_limit_la_SOURCES = $(limit_sources)
 plugins_limit_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_memory_la_SOURCES = $(memory_sources)
 plugins_memory_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_nbd_la_SOURCES = $(nbd_sources)
+plugins_nbd_la_CPPFLAGS = $(AM_CPPFLAGS) $(NBD_CFLAGS)
+plugins_nbd_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_nbd_la_LIBADD = $(NBD_LIBS)
 plugins_null_la_SOURCES = $(null_sources)
 plugins_null_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_trace_la_SOURCES = $(trace_sources) $(match_sources)
@@ -43,7 +50,8 @@ plugins_libplugins_static_a_CPPFLAGS = $(AM_CPPFLAGS) -DBLK_STATIC
 
 dist_man_MANS += plugins/delay/blktap-delay.7 plugins/error/blktap-error.7 \
 	plugins/file/blktap-file.7 plugins/memory/blktap-memory.7 \
-	plugins/limit/blktap-limit.7 plugins/null/blktap-null.7 \
+	plugins/limit/blktap-limit.7 plugins/nbd/blktap-nbd.7 \
+	plugins/null/blktap-null.7 \
 	plugins/trace/blktap-trace.7
 
 include tests/unit/plugin.mk

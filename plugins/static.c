@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * static.c: the plugins as parts of a program, for simulation and fuzzing.
- * Whoever adds a plugin adds it here too.
+ * Whoever adds a plugin adds it here too; nbd is not one of them, whose sockets
+ * are its library's and not the simulated host's.
  *
  * The loader's reference is weak: a program that links libplugins_static.a
  * names blk_plugins_static itself, or is linked with -u blk_plugins_static.
