@@ -7,3 +7,8 @@ tests_unit_daemon_reload_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc
 tests_unit_daemon_lastconf_SOURCES = tests/unit/daemon_lastconf.c \
 	src/lastconf.c
 tests_unit_daemon_lastconf_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdopen,--wrap=fsync
+
+check_PROGRAMS += tests/functional/isolation_load
+tests_functional_isolation_load_LDADD = libblktap.la
+dist_check_SCRIPTS += tests/functional/isolation
+TESTS += tests/functional/isolation
