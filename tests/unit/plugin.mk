@@ -66,3 +66,5 @@ tests_functional_plugin_nbd_SOURCES = tests/functional/plugin_nbd.c \
 	tests/functional/nbd_server.c tests/functional/nbd_server.h
 tests_functional_plugin_nbd_LDFLAGS = $(plugin_test_ldflags)
 tests_functional_plugin_nbd_LDADD = $(plugin_test_ldadd)
+dist_check_SCRIPTS += tests/functional/nbd_daemon
+TESTS += tests/functional/nbd_daemon
