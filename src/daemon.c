@@ -13,6 +13,9 @@
 
 #include "seccomp_table.h"
 
+#define STOP_NS (10000000000ull) /* more than a disconnect may take: unit.h */
+#define SIFT_NS (30000000000ull)
+
 /* ---- the data loops ------------------------------------------------------ */
 
 static int
@@ -126,11 +129,20 @@ daemon_event(void *ctx, const char *what, const char *disk, const char *detail)
 static void
 daemon_table(void *ctx, const char *key, int fd)
 {
-    (void)ctx;
+    struct daemon *d = ctx;
+
     if (fd >= 0)
-        notify_keep(key, fd);
+        keep_table(&d->keep, key, fd);
     else
-        notify_forget(key);
+        keep_forget(&d->keep, key);
+}
+
+static int
+daemon_room(void *ctx, const char *key)
+{
+    struct daemon *d = ctx;
+
+    return keep_room(&d->keep, key);
 }
 
 static void
@@ -142,7 +154,8 @@ daemon_kept(void *ctx, const char *key, int fd)
 }
 
 static const struct disks_events disks_events = { .event = daemon_event,
-                                                  .table = daemon_table };
+                                                  .table = daemon_table,
+                                                  .room = daemon_room };
 static const struct xenbus_events xenbus_events = { .event = daemon_event };
 
 static struct conf *
@@ -202,7 +215,7 @@ daemon_load_last(struct daemon *d, char *why, size_t n)
 static int
 daemon_load(struct daemon *d, char *why, size_t n)
 {
-    lastconf_path(d->lastconf, d->conf_path);
+    lastconf_path(d->lastconf, d->conf_path, "last.conf");
     d->conf = conf_load(d->conf_path, d->conf_dir, why, n);
     if (!d->conf && daemon_load_last(d, why, n))
         return -EINVAL;
@@ -215,6 +228,7 @@ static int
 daemon_open(struct daemon *d, char *why, size_t n)
 {
     struct loop_posix_options o = { .workers = 1, .io_entries = 0 };
+    char tables[LASTCONF_PATH];
     int rc;
 
     rc = loop_posix_new(&d->control, "control", &o, why, n);
@@ -231,6 +245,8 @@ daemon_open(struct daemon *d, char *why, size_t n)
     rc = control_open(&d->view.control, d->control, d->conf->control, why, n);
     if (rc)
         return rc;
+    lastconf_path(tables, d->conf_path, "tables");
+    keep_open(&d->keep, tables, d->conf->user, keep_store_max());
     return privileges_drop(d->conf->user, why, n);
 }
 
@@ -242,7 +258,7 @@ daemon_assemble(struct daemon *d, char *why, size_t n)
     rc = disks_new(&d->disks, d->control, d->data_loops, d->sweeps, d->loops,
                    &disks_events, d);
     if (!rc)
-        notify_kept(daemon_kept, d);
+        keep_load(&d->keep, daemon_kept, d);
     if (!rc && d->store)
         rc = xenbus_new(&d->xenbus, d->control, d->store, d->disks, d->conf,
                         &xenbus_events, d, why, n);
@@ -358,6 +374,21 @@ daemon_vbds_stopped(void *ctx)
     disks_quiet(d->disks, daemon_over, d);
 }
 
+/* A request that does not end holds its disk, and a disk the daemon.  To end
+ * now is as good as a kill: the tables say what is owed to whom. */
+static void
+daemon_late(struct blk_timer *t)
+{
+    struct daemon *d = t->data;
+
+    log_line(BLK_ERR, NULL,
+             "stopping: %u disks still had requests at work after %u s; the "
+             "next process goes on with them",
+             disks_count(d->disks), (unsigned)(STOP_NS / 1000000000));
+    log_close();
+    _exit(0);
+}
+
 static void
 daemon_signal(void *ctx, int signo)
 {
@@ -370,6 +401,9 @@ daemon_signal(void *ctx, int signo)
     if (d->stopping)
         return;
     d->stopping = true;
+    d->late.fire = daemon_late;
+    d->late.data = d;
+    d->control->ops->timer_start(d->control, &d->late, STOP_NS);
     log_line(BLK_INFO, NULL, "stopping: draining %u disks",
              disks_count(d->disks));
     notify_stopping();
@@ -381,6 +415,25 @@ daemon_signal(void *ctx, int signo)
         daemon_vbds_stopped(d);
 }
 
+/* What an earlier process kept for vbds that went meanwhile: now and then, as
+ * xenstored may not answer just now. */
+static bool
+daemon_vbd_gone(void *ctx, const char *key)
+{
+    return xenbus_gone(ctx, key);
+}
+
+static void
+daemon_sift(struct blk_timer *t)
+{
+    struct daemon *d = t->data;
+
+    if (!d->xenbus || d->stopping)
+        return;
+    disks_sift_tables(d->disks, daemon_vbd_gone, d->xenbus);
+    d->control->ops->timer_start(d->control, t, SIFT_NS);
+}
+
 void
 daemon_run(struct daemon *d)
 {
@@ -388,6 +441,9 @@ daemon_run(struct daemon *d)
              PACKAGE_STRING, d->conf->disks, d->loops,
              d->host == HOST_XEN ? "Xen" : "local");
     notify_ready(d);
+    d->sift.fire = daemon_sift;
+    d->sift.data = d;
+    d->control->ops->timer_start(d->control, &d->sift, SIFT_NS);
     d->control->ops->run(d->control);
 }
 
@@ -395,12 +451,17 @@ void
 daemon_free(struct daemon *d)
 {
     watchdog_stop(d);
+    if (d->control) {
+        d->control->ops->timer_stop(d->control, &d->late);
+        d->control->ops->timer_stop(d->control, &d->sift);
+    }
     if (d->view.control)
         control_close(d->view.control);
     if (d->xenbus)
         xenbus_free(d->xenbus);
     data_loops_stop(d);
     disks_free(d->disks);
+    keep_close(&d->keep);
     if (d->store)
         d->store->ops->free(d->store);
     if (d->control)

@@ -15,6 +15,7 @@
 
 #include "config/config.h"
 #include "control/commands.h"
+#include "keep.h"
 #include "lastconf.h"
 
 enum daemon_host { HOST_AUTO, HOST_XEN, HOST_LOCAL };
@@ -45,10 +46,13 @@ struct daemon {
     struct store *store;
     struct xenbus *xenbus;
     struct disks *disks;
+    struct keep keep;
     struct daemon_view view;
     struct watchdog *watchdog;
     struct daemon_reload *reload; /* one at a time */
     bool stopping;
+    struct blk_timer late; /* while it stops */
+    struct blk_timer sift; /* of tables that nobody asks for */
 };
 
 /* 0, or -errno with a sentence in why.  Opens everything that needs

@@ -20,7 +20,7 @@ static const char head[] =
     " can't be read.\n";
 
 void
-lastconf_path(char path[LASTCONF_PATH], const char *conf_path)
+lastconf_path(char path[LASTCONF_PATH], const char *conf_path, const char *name)
 {
     const char *dir = getenv("RUNTIME_DIRECTORY");
     int n;
@@ -31,8 +31,8 @@ lastconf_path(char path[LASTCONF_PATH], const char *conf_path)
     if (!dir)
         dir = BLKTAPD_RUNDIR;
     /* A unit may have several: the first is ours. */
-    n = snprintf(path, LASTCONF_PATH, "%.*s/last.conf", (int)strcspn(dir, ":"),
-                 dir);
+    n = snprintf(path, LASTCONF_PATH, "%.*s/%s", (int)strcspn(dir, ":"), dir,
+                 name);
     if (path[0] != '/' || n >= LASTCONF_PATH)
         path[0] = '\0';
 }

@@ -19,9 +19,11 @@
 
 enum { LASTCONF_PATH = 256 };
 
-/* Where it is: in the folder that the service manager gives us, or, for the
- * system's own configuration, in its place; "": nothing is kept. */
-void lastconf_path(char path[LASTCONF_PATH], const char *conf_path);
+/* Where a file is that outlives a restart: in the folder that the service
+ * manager gives us, or, for the system's own configuration, in its place; "":
+ * nothing is kept. */
+void lastconf_path(char path[LASTCONF_PATH], const char *conf_path,
+                   const char *name);
 /* The file follows in one step.  When it can't, none is left: an older one
  * would be wrong. */
 void lastconf_save(const char *path, const struct conf *);

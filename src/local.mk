@@ -2,7 +2,7 @@
 sbin_PROGRAMS += blktapd
 blktapd_SOURCES = src/main.c src/daemon.c src/daemon.h src/privileges.c \
 	src/notify.c src/reload.c src/seccomp.c src/seccomp_table.h \
-	src/lastconf.c src/lastconf.h
+	src/lastconf.c src/lastconf.h src/keep.c src/keep.h
 blktapd_LDADD = libcontrol.a libxenbus.a libdisk.a libchannel.a \
 	libblkconfig.a libchain.a libhost.a $(XEN_LIBS) $(URING_LIBS) $(CONFIG_LIBS) $(JSON_LIBS) \
 	$(SYSTEMD_LIBS) $(SECCOMP_LIBS) $(EV_LIBS) -ldl -lpthread
@@ -18,5 +18,6 @@ TESTS += tests/unit/daemon_seccomp
 tests_unit_daemon_seccomp_SOURCES = tests/unit/daemon_seccomp.c \
 	src/seccomp.c src/seccomp_table.h
 tests_unit_daemon_seccomp_LDADD = $(SECCOMP_LIBS) -lpthread
-dist_check_SCRIPTS += tests/functional/daemon_sandbox
-TESTS += tests/functional/daemon_sandbox
+dist_check_SCRIPTS += tests/functional/daemon_sandbox \
+	tests/functional/daemon_tables
+TESTS += tests/functional/daemon_sandbox tests/functional/daemon_tables

@@ -81,7 +81,8 @@ struct chan_params {
     /* The front-end is connected already, to an earlier process of ours: it
      * may have requests without an answer that only the table knows. */
     bool resumed;
-    int room; /* > 0: an empty file of ours for a new table; else a memfd */
+    int room; /* > 0: an empty file of ours for a new table; without one, or
+                 where no place is left for it, a memfd */
 };
 
 /* What `stats` shows of a channel. */

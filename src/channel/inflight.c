@@ -216,9 +216,8 @@ inflight_make(struct inflight *f, const struct chan_params *p)
     void *addr;
     int error = set_up(f, p);
 
-    if (!error && p->room > 0)
-        error = host_memory_in(p->room, f->size, &addr, &f->fd);
-    else if (!error)
+    if (!error &&
+        (p->room <= 0 || host_memory_in(p->room, f->size, &addr, &f->fd)))
         error = host_memory("blktapd-inflight", f->size, &addr, &f->fd);
     if (error) {
         f->fd = -1;

@@ -35,7 +35,8 @@ struct inflight {
     unsigned spares;
 };
 
-/* A new table, empty, in p->room or a memfd.  0 or -errno. */
+/* A new table, empty, in p->room, or in a memfd when that is none or there is
+ * no place for it.  0 or -errno. */
 int inflight_make(struct inflight *, const struct chan_params *);
 /* An old one: fd is dup'd.  0, or -errno with a sentence in why, when it is
  * not the table of this very connection or is damaged in any way. */

@@ -173,9 +173,10 @@ disk_connect_answer(struct job *j)
     } else if (d->state != DISK_CLOSING) {
         d->state = DISK_CONNECTED;
         d->reason[0] = '\0';
-        if (j->inherit < 0) /* a new table: not beside one of that name */
+        if (j->table_fd >= 0)
+            table_keep(d->disks, d->key, j->table_fd);
+        else if (j->inherit < 0) /* the one of that key is not this one's */
             table_forget(d->disks, d->key);
-        table_keep(d->disks, d->key, j->table_fd);
         snprintf(d->notice, sizeof d->notice, "%s", j->why);
         if (d->notice[0])
             disk_say(d, BLK_WARN, "recovered", d->notice);

@@ -80,8 +80,9 @@ void disk_leave(struct disk *, disk_fn *closed);
 struct disks_events {
     void (*event)(void *ctx, const char *what, const char *disk,
                   const char *detail);
-    /* An in-flight table to keep beyond this process's death, under key; fd
-     * is only lent; -1: no longer.  May be NULL. */
+    /* An in-flight table to keep beyond this process's death, under key, in
+     * place of any other of that key; fd is only lent; -1: none any longer.
+     * May be NULL. */
     void (*table)(void *ctx, const char *key, int fd);
     /* An empty file to make the table of key in, where the fd alone would not
      * be kept; the caller's; or -1: a memfd will do.  May be NULL. */
@@ -96,6 +97,10 @@ void disks_free(struct disks *);
 /* A table that an earlier process kept; takes over fd.  Before any disk is
  * opened. */
 void disks_inherit(struct disks *, const char *key, int fd);
+/* Those of them that no disk has come for are forgotten when gone() says that
+ * what they are of is no longer there. */
+void disks_sift_tables(struct disks *, bool (*gone)(void *ctx, const char *key),
+                       void *ctx);
 /* Another tree: disks whose chain changed get it live (chain_replace), others
  * are not touched; done when all is as the new tree says, or the sentence of
  * the first that could not be changed (it keeps its old chain). */

@@ -96,6 +96,30 @@ table_waits(const struct disks *ds, const char *key)
     return t;
 }
 
+/* One that nobody came for, and never will: its vbd went while there was no
+ * process of ours. */
+void
+disks_sift_tables(struct disks *ds, bool (*gone)(void *ctx, const char *key),
+                  void *ctx)
+{
+    struct table **p = &ds->tables, *t;
+
+    while ((t = *p)) {
+        if (!gone(ctx, t->key)) {
+            p = &t->next;
+            continue;
+        }
+        *p = t->next;
+        log_line(BLK_INFO, NULL,
+                 "the in-flight table of %s is given up: there is no such vbd "
+                 "any longer",
+                 t->key);
+        table_forget(ds, t->key);
+        close(t->fd);
+        free(t);
+    }
+}
+
 int
 table_room(struct disks *ds, const char *key)
 {

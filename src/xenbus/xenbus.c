@@ -276,6 +276,24 @@ xenbus_stop(struct xenbus *x, void (*done)(void *), void *ctx)
     loop_defer(x->loop, &x->task, STAGE_CHAIN);
 }
 
+bool
+xenbus_gone(struct xenbus *x, const char *key)
+{
+    char path[NODE_PATH], *at, *value;
+    int n = snprintf(path, sizeof path,
+                     "/local/domain/%" PRIu32 "/backend/%s/frontend", x->domid,
+                     key);
+
+    if (n < 0 || (size_t)n >= sizeof path)
+        return true;
+    for (at = path; (at = strchr(at, '.')); at++)
+        *at = '/';
+    errno = 0;
+    value = x->store->ops->read(x->store, 0, path, NULL);
+    free(value);
+    return !value && errno == ENOENT;
+}
+
 void
 xenbus_free(struct xenbus *x)
 {

@@ -501,6 +501,12 @@ no_means(void)
     CHECK_EQ(adopt(), 0);
     inflight_free(&g);
     inflight_free(&f);
+    params.room = open("/dev/null", O_RDONLY); /* no place for a table */
+    REQUIRE(params.room > 0);
+    CHECK_EQ(inflight_make(&f, &params), 0);
+    CHECK(fcntl(f.fd, F_GET_SEALS) & F_SEAL_SHRINK);
+    close(params.room);
+    inflight_free(&f);
 }
 
 /* ---- rings that were made anew ------------------------------------------- */

@@ -99,7 +99,7 @@ static void
 begin(void)
 {
     setenv("RUNTIME_DIRECTORY", dir, 1);
-    lastconf_path(path, "/etc/other.conf");
+    lastconf_path(path, "/etc/other.conf", "last.conf");
     unlink(path);
     log_text[0] = '\0';
     strcpy(errors, "none yet");
@@ -124,7 +124,7 @@ is_at(const char *runtime, const char *conf_path, const char *expected)
         setenv("RUNTIME_DIRECTORY", runtime, 1);
     else
         unsetenv("RUNTIME_DIRECTORY");
-    lastconf_path(at, conf_path);
+    lastconf_path(at, conf_path, "last.conf");
     CHECK_STR(at, expected);
 }
 
@@ -145,7 +145,7 @@ where_it_is(void)
     edge[0] = '/';
     edge[LASTCONF_PATH - 11] = '\0'; /* "/last.conf" and an end fit */
     setenv("RUNTIME_DIRECTORY", edge, 1);
-    lastconf_path(path, ours);
+    lastconf_path(path, ours, "last.conf");
     CHECK_EQ(strlen(path), LASTCONF_PATH - 1);
     edge[LASTCONF_PATH - 11] = 'a';
     edge[LASTCONF_PATH - 10] = '\0';

@@ -69,12 +69,12 @@ table_is_kept_while_connected(void)
     struct disk *d = connect_vbd(false, 5);
 
     CHECK_EQ(fake.inherit, -1);
-    CHECK_STR(trail, "oFKc"); /* kept before the guest may send anything */
+    CHECK_STR(trail, "oKc"); /* kept before the guest may send anything */
     disk_disconnect(d, disconnected);
     fake_run();
     fake_idle();
     fake_run();
-    CHECK_STR(trail, "oFKcFd");
+    CHECK_STR(trail, "oKcFd");
     teardown(d);
 }
 
@@ -118,7 +118,7 @@ table_says_that_the_disk_failed(void)
     fake_run();
     disk_connect(d, &p, NULL, connected);
     fake_run();
-    CHECK_STR(trail, "oKcsFdFKc");
+    CHECK_STR(trail, "oKcsFdKc");
     fake_request(&io, BLK_FLUSH, 0, 0);
     CHECK_EQ(fake.nsent, 1);
     fake_end(0);
@@ -146,7 +146,7 @@ table_of_another_connection_is_not(void)
     struct disk *d = connect_vbd(true, 6);
 
     CHECK_EQ(fake.inherit, -1);
-    CHECK_STR(trail, "oFKc");
+    CHECK_STR(trail, "oKc");
     teardown(d);
 }
 
@@ -161,7 +161,7 @@ table_stays_when_not_all_had_ended(void)
     fake_run();
     REQUIRE(fake_timer());
     fake_run();
-    CHECK_STR(trail, "oFKcd");
+    CHECK_STR(trail, "oKcd");
     fake_end(0);
     teardown(d);
 }
@@ -176,7 +176,7 @@ table_stays_for_the_next_process(void)
     fake_run();
     fake_idle();
     fake_run();
-    CHECK_STR(trail, "oFKcx");
+    CHECK_STR(trail, "oKcx");
     disks_free(disks);
 }
 
@@ -232,6 +232,38 @@ two_tables_of_one_key(void)
     CHECK(fcntl(other, F_GETFD) < 0); /* not asked for: goes at the end */
 }
 
+static bool
+none_but_four(void *ctx, const char *key)
+{
+    CHECK(ctx == &conf);
+    return strcmp(key, "vbd.4.51712") != 0;
+}
+
+/* Those of vbds that went are forgotten; nobody came for them. */
+static void
+tables_that_nobody_comes_for(void)
+{
+    int here, gone;
+
+    setup();
+    disks_free(disks);
+    REQUIRE(!disks_new(&disks, &fake.control, loops, sweeps, 1, &table_events,
+                       NULL));
+    here = dup(0);
+    gone = dup(0);
+    disks_inherit(disks, "vbd.4.51712", here);
+    disks_inherit(disks, "vbd.3.51712", gone);
+    disks_sift_tables(disks, none_but_four, &conf);
+    CHECK_STR(trail, "F");
+    CHECK(fcntl(gone, F_GETFD) < 0);
+    CHECK(fcntl(here, F_GETFD) >= 0);
+    CHECK(table_waits(disks, "vbd.4.51712"));
+    CHECK(!table_waits(disks, "vbd.3.51712"));
+    disks_sift_tables(disks, none_but_four, &conf);
+    CHECK_STR(trail, "F");
+    disks_free(disks);
+}
+
 /* A room is asked for where somebody gives rooms, and for what has a key. */
 static void
 room_for_a_table(void)
@@ -283,6 +315,7 @@ main(int argc, char **argv)
     TEST(table_stays_for_the_next_process);
     TEST(table_that_was_not_come_to_stays);
     TEST(two_tables_of_one_key);
+    TEST(tables_that_nobody_comes_for);
     TEST(room_for_a_table);
     return test_end();
 }

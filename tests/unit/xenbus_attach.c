@@ -96,6 +96,26 @@ attach_connect_detach(void)
 }
 
 /* We made it, and the daemon was started anew meanwhile: the marker tells. */
+/* By the key of an in-flight table; only XenStore's word counts. */
+static void
+gone_or_not(void)
+{
+    char longest[400];
+
+    world_reset();
+    world_start();
+    CHECK_EQ(attach("web", "xvda", "vbd3", "web-root"), 0);
+    CHECK(!xenbus_gone(w.x, "vbd3.7.51712"));
+    CHECK(xenbus_gone(w.x, "vbd3.7.51728"));
+    CHECK(xenbus_gone(w.x, "vbd3.8.51712"));
+    w.fail_in = 1; /* xenstored can't say */
+    CHECK(!xenbus_gone(w.x, "vbd3.7.51728"));
+    memset(longest, 'a', sizeof longest);
+    longest[sizeof longest - 1] = '\0';
+    CHECK(xenbus_gone(w.x, longest));
+    end();
+}
+
 static void
 detach_after_restart(void)
 {
@@ -268,6 +288,7 @@ main(int argc, char **argv)
     test_args(argc, argv);
     TEST(as_libxl_writes_it);
     TEST(attach_connect_detach);
+    TEST(gone_or_not);
     TEST(detach_after_restart);
     TEST(detach_of_the_unclaimed);
     TEST(forced);
