@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "host/host.h"
@@ -24,6 +25,7 @@ static unsigned submits, seen; /* calls, completions */
 static int no_ring, no_table;  /* errors of the set-up */
 static unsigned inflight_max;
 static unsigned cq_entries;
+static struct io_uring *the_ring; /* the loop's */
 
 static void *
 real(const char *name)
@@ -77,6 +79,7 @@ io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
     *(void **)&fn = real("io_uring_queue_init_params");
     err = fn(entries, ring, p);
     cq_entries = p->cq_entries;
+    the_ring = ring;
     return err;
 }
 
@@ -284,6 +287,55 @@ buffers_can_not_be_registered(void)
     teardown();
 }
 
+/* What the kernel says to one entry, past the loop. */
+static int
+answer_to(uint8_t op)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(the_ring);
+    struct io_uring_cqe *cqe;
+    int result;
+
+    REQUIRE(sqe);
+    io_uring_prep_rw(op, sqe, AT_FDCWD, "/etc/passwd", 0, 0);
+    CHECK_EQ(io_uring_submit(the_ring), 1);
+    REQUIRE(!io_uring_wait_cqe(the_ring, &cqe));
+    result = cqe->res;
+    io_uring_cqe_seen(the_ring, cqe);
+    return result;
+}
+
+/* Through a ring a process gets past its filter of system calls; so ours takes
+ * nothing but reads, writes, syncs and what gives space back, and can't be told
+ * otherwise. */
+static void
+it_is_restricted(void)
+{
+    static const uint8_t refused[] = {
+        IORING_OP_OPENAT,      IORING_OP_OPENAT2,  IORING_OP_CLOSE,
+        IORING_OP_STATX,       IORING_OP_CONNECT,  IORING_OP_ACCEPT,
+        IORING_OP_SENDMSG,     IORING_OP_RECVMSG,  IORING_OP_SEND,
+        IORING_OP_RECV,        IORING_OP_SPLICE,   IORING_OP_TEE,
+        IORING_OP_RENAMEAT,    IORING_OP_UNLINKAT, IORING_OP_SYMLINKAT,
+        IORING_OP_LINKAT,      IORING_OP_MKDIRAT,  IORING_OP_EPOLL_CTL,
+        IORING_OP_FADVISE,     IORING_OP_MADVISE,  IORING_OP_SHUTDOWN,
+        IORING_OP_POLL_ADD,    IORING_OP_TIMEOUT,  IORING_OP_NOP,
+        IORING_OP_FILES_UPDATE
+    };
+    struct io_uring_probe probe = { 0 };
+
+    setup();
+    for (size_t i = 0; i < sizeof refused; i++)
+        CHECK_EQ(answer_to(refused[i]), -EACCES);
+    CHECK(answer_to(IORING_OP_FSYNC) != -EACCES);
+    CHECK(syscall(__NR_io_uring_register, the_ring->ring_fd,
+                  IORING_REGISTER_PROBE, &probe, 1) < 0 &&
+          errno == EACCES);
+    CHECK(syscall(__NR_io_uring_register, the_ring->ring_fd,
+                  IORING_REGISTER_RESTRICTIONS, &probe, 1) < 0);
+    write_and_read_back();
+    teardown();
+}
+
 /* free() waits for what the kernel still writes into our memory. */
 static void
 freed_with_io_in_flight(void)
@@ -332,6 +384,7 @@ main(int argc, char **argv)
     TEST(trying_has_an_end);
     TEST(there_is_no_io_uring);
     TEST(buffers_can_not_be_registered);
+    TEST(it_is_restricted);
     TEST(freed_with_io_in_flight);
     unlink(path);
     close(fd);
