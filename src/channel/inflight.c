@@ -35,6 +35,7 @@
 
 #include "channel/shm.h"
 
+/* Another layout is another version: channel_stored has the bytes of each. */
 enum { TABLE_VERSION = 2 };
 #define TABLE_MAGIC UINT64_C(0x7468676c66697462) /* "btiflght" */
 

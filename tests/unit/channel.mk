@@ -8,7 +8,8 @@ channel_programs = tests/unit/channel_alloc tests/unit/channel_bad tests/unit/ch
 	tests/unit/channel_decode tests/unit/channel_inflight \
 	tests/unit/channel_recover tests/unit/channel_retable \
 	tests/unit/channel_ring \
-	tests/unit/channel_scramble tests/unit/channel_sweep \
+	tests/unit/channel_scramble tests/unit/channel_stored \
+	tests/unit/channel_sweep \
 	tests/unit/channel_throttle \
 	tests/unit/channel_validate tests/unit/channel_validate_enum
 check_PROGRAMS += $(channel_programs)
@@ -40,6 +41,9 @@ tests_unit_channel_retable_SOURCES = tests/unit/channel_retable.c \
 tests_unit_channel_retable_LDADD = $(channel_libs)
 tests_unit_channel_ring_SOURCES = tests/unit/channel_ring.c
 tests_unit_channel_ring_LDADD = $(channel_libs)
+tests_unit_channel_stored_SOURCES = tests/unit/channel_stored.c \
+	$(channel_model)
+tests_unit_channel_stored_LDADD = $(channel_libs)
 # The whole channel once more, with an accessor that spoils what it read.
 tests_unit_channel_scramble_SOURCES = tests/unit/channel_scramble.c \
 	$(channel_fake) $(libchannel_a_SOURCES)
