@@ -13,6 +13,9 @@
 
 #include "host/sim_world.h"
 
+/* What a kernel would report at a time. */
+#define TOGETHER_NS UINT64_C(50000)
+
 /* ---- memory -------------------------------------------------------------- */
 
 static void *
@@ -221,28 +224,47 @@ sim_cancel_all(struct sim *sim, struct sim_loop *loop)
 
 /* ---- running ------------------------------------------------------------- */
 
-bool
-sim_step(struct sim *sim)
+static void
+happen(struct sim *sim, struct sim_event *e)
 {
-    struct sim_event *e;
-    struct sim_loop *loop;
-
-    if (!sim->events)
-        return false;
-    e = sim->heap[0];
     take_out(sim, e);
-    sim->now = e->at;
+    if (e->at > sim->now)
+        sim->now = e->at;
     sim_note(sim, e->what, e->at, e->number);
-    loop = e->loop;
-    if (loop)
-        sim_loop_enter(loop);
+    if (e->loop)
+        sim_loop_enter(e->loop);
     sim->running = e;
     e->run(e);
     sim->running = NULL;
     free(e);
-    if (loop)
-        sim_loop_round(loop);
+}
+
+bool
+sim_step(struct sim *sim)
+{
+    struct sim_loop *loop;
+    uint64_t until;
+
+    if (!sim->events)
+        return false;
+    loop = sim->heap[0]->loop;
+    happen(sim, sim->heap[0]);
+    if (!loop)
+        return true;
+    until = sim->now + TOGETHER_NS;
+    for (unsigned n = 1;
+         n < sim->together && sim->events && sim->heap[0]->loop == loop &&
+         sim->heap[0]->at <= until;
+         n++)
+        happen(sim, sim->heap[0]);
+    sim_loop_round(loop);
     return true;
+}
+
+void
+sim_rounds(struct sim *sim, unsigned events)
+{
+    sim->together = events;
 }
 
 void
@@ -252,7 +274,8 @@ sim_run_for(struct sim *sim, uint64_t ns)
 
     while (sim->events && sim->heap[0]->at <= end)
         sim_step(sim);
-    sim->now = end;
+    if (sim->now < end)
+        sim->now = end;
 }
 
 bool

@@ -29,6 +29,9 @@ uint64_t sim_below(struct sim *, uint64_t n); /* 0 to n - 1; n > 0 */
 bool sim_chance(struct sim *, uint32_t in_a_million);
 uint64_t sim_trace(const struct sim *);
 
+/* A round follows up to that many events of its loop, which come close to each
+ * other, as of a kernel that reports several at a time.  1 from the start. */
+void sim_rounds(struct sim *, unsigned events);
 /* The next event, and the round of the loop that it causes.  False: nothing
  * is left that could happen. */
 bool sim_step(struct sim *);
@@ -65,6 +68,10 @@ int64_t sim_file_size(struct sim *, const char *name);
 /* At once, durable. */
 void sim_file_put(struct sim *, const char *name, uint64_t off,
                   const void *data, size_t len);
+/* At once, but a crash can undo it until the next sync. */
+void sim_file_write(struct sim *, const char *name, uint64_t off,
+                    const void *data, size_t len);
+void sim_file_sync(struct sim *, const char *name);
 /* As a reader would see it. */
 void sim_file_get(struct sim *, const char *name, uint64_t off, void *data,
                   size_t len);

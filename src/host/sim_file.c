@@ -392,15 +392,35 @@ sim_file_size(struct sim *sim, const char *name)
     return i ? (int64_t)i->medium.cache.size : -ENOENT;
 }
 
-void
-sim_file_put(struct sim *sim, const char *name, uint64_t off, const void *data,
-             size_t len)
+static void
+change(struct sim *sim, const char *name, uint64_t off, const void *data,
+       size_t len, bool durable)
 {
     struct sim_inode *i = must_find(sim, name);
     char *copy = sim_memory(len, 1);
 
     memcpy(copy, data, len);
-    sim_medium_change(&i->medium, SIM_WRITE, off, len, copy, true);
+    sim_medium_change(&i->medium, SIM_WRITE, off, len, copy, durable);
+}
+
+void
+sim_file_put(struct sim *sim, const char *name, uint64_t off, const void *data,
+             size_t len)
+{
+    change(sim, name, off, data, len, true);
+}
+
+void
+sim_file_write(struct sim *sim, const char *name, uint64_t off,
+               const void *data, size_t len)
+{
+    change(sim, name, off, data, len, false);
+}
+
+void
+sim_file_sync(struct sim *sim, const char *name)
+{
+    sim_medium_sync(&must_find(sim, name)->medium, UINT64_MAX);
 }
 
 void

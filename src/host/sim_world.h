@@ -29,6 +29,7 @@ struct sim {
     size_t events, room;
     struct sim_event *running; /* while its callback runs */
     char *lent[2];             /* texts that a callback is looking at */
+    unsigned together;         /* events before a round, at most */
     bool verbose;
     struct sim_loop *loops;
     struct sim_files *files;

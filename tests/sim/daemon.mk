@@ -20,23 +20,28 @@ EXTRA_DIST += tests/sim/alloc.syms
 noinst_HEADERS += tests/sim/alloc.h tests/sim/daemon/world.h \
 	tests/sim/daemon/points.h tests/sim/daemon/guest.h \
 	tests/sim/daemon/guest_private.h tests/sim/daemon/hostile.h \
-	tests/sim/daemon/record.h tests/sim/daemon/plan.h
+	tests/sim/daemon/record.h tests/sim/daemon/plan.h \
+	tests/sim/daemon/peer.h tests/sim/daemon/scene.h \
+	tests/sim/daemon/tally.h
 
 # The rig: for every test that wants a whole daemon.
 daemon_rig = tests/sim/alloc.c tests/sim/daemon/world.c \
 	tests/sim/daemon/points.c tests/sim/daemon/guest.c \
-	tests/sim/daemon/guest_bus.c tests/sim/daemon/record.c tests/sim/history.c
+	tests/sim/daemon/guest_bus.c tests/sim/daemon/record.c tests/sim/history.c \
+	tests/sim/daemon/peer.c
 daemon_rig_wraps = -Wl,--wrap=ring_take -Wl,--wrap=ring_respond \
 	-Wl,--wrap=ring_publish -Wl,--wrap=inflight_note \
-	-Wl,--wrap=inflight_answer -Wl,--wrap=inflight_drop
+	-Wl,--wrap=inflight_answer -Wl,--wrap=inflight_drop \
+	-Wl,--wrap=inflight_free -Wl,--wrap=inflight_mark
 daemon_rig_ldflags = $(AM_LDFLAGS) $(daemon_rig_wraps) \
-	-Wl,-u,blk_plugins_static
+	-Wl,-u,blk_plugins_static -Wl,--wrap=blk_plugins_static
 daemon_rig_libs = tests/sim/daemon/libdaemon_tracked.a libcontrol.a \
 	libhost.a $(HOST_LIBS) $(CONFIG_LIBS) $(JSON_LIBS) -ldl -lm
 
 check_PROGRAMS += tests/sim/daemon/blktapd-sim
 tests_sim_daemon_blktapd_sim_SOURCES = tests/sim/daemon/main.c \
-	tests/sim/daemon/plan.c tests/sim/daemon/hostile.c $(daemon_rig)
+	tests/sim/daemon/plan.c tests/sim/daemon/scene.c \
+	tests/sim/daemon/hostile.c $(daemon_rig)
 tests_sim_daemon_blktapd_sim_LDFLAGS = $(daemon_rig_ldflags)
 tests_sim_daemon_blktapd_sim_LDADD = $(daemon_rig_libs)
 

@@ -76,7 +76,7 @@ guests_start(void)
         snprintf(name, sizeof name, "d%u", i);
         snprintf(file, sizeof file, "/d%u", i);
         sim_file_make(w.sim, file, SECTORS * RECORD_SECTOR);
-        guest_start(&guest[i], &w, &p, i + 1, 51712, name, SECTORS);
+        guest_start(&guest[i], &w, &p, i + 1, 51712, name, SECTORS, SECTORS);
         if (i < OTHERS)
             guest[i].latency = note;
     }
@@ -109,7 +109,8 @@ run(bool disturbed)
                                .delay_max_ns = 100 * MS };
 
     answers = 0;
-    world_new(&w, 7, conf(), 1);
+    world_new(&w, 7, 1);
+    world_conf_first(&w, conf());
     guests_start();
     CHECK_EQ(world_start(&w), 0);
     tick(NULL);

@@ -51,6 +51,51 @@ fired(struct blk_timer *t)
     note(((struct alarm *)t)->name);
 }
 
+struct batch {
+    struct blk_timer timer;
+    struct loop_task *task;
+};
+
+static void
+round_over(struct loop_task *t)
+{
+    (void)t;
+    note('|');
+}
+
+static void
+batch_fired(struct blk_timer *t)
+{
+    note('.');
+    loop_defer(loop, ((struct batch *)t)->task, STAGE_FLUSH);
+}
+
+/* Of events close to each other some are in one round; none that are not, none
+ * of another loop's, and none twice. */
+static void
+events_of_one_round(void)
+{
+    static const char *const expected[] = { ".|.|.|.|", ".|.|.|.|", "..|.|.|",
+                                            "...|.|" };
+    struct loop_task task = { .run = round_over };
+    struct batch b[4];
+
+    for (unsigned n = 0; n < 4; n++) {
+        setup(1);
+        sim_rounds(sim, n);
+        for (unsigned i = 0; i < 4; i++) {
+            b[i] = (struct batch){ { .fire = batch_fired }, &task };
+            loop->ops->timer_start(loop, &b[i].timer,
+                                   i < 3 ? 1000 * i : 10000000);
+        }
+        sim_run_for(sim, 5000000);
+        CHECK_EQ(sim_now(sim), UINT64_C(1005000000));
+        sim_run_for(sim, 10000000);
+        CHECK_STR(trace, expected[n]);
+        teardown();
+    }
+}
+
 static void
 timers_and_the_clock(void)
 {
@@ -495,6 +540,7 @@ main(int argc, char **argv)
 {
     test_args(argc, argv);
     TEST(timers_and_the_clock);
+    TEST(events_of_one_round);
     TEST(tasks_from_outside_are_run);
     TEST(mail_in_order_for_several_loops);
     TEST(work_and_run);

@@ -257,6 +257,36 @@ unsynced_is_lost_kept_or_torn(void)
     CHECK(torn && old && new);
 }
 
+/* Put stays, written may be lost, synced stays. */
+static void
+a_write_of_the_test_itself(void)
+{
+    unsigned lost = 0, kept = 0;
+    char s[SECTOR];
+
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        setup(seed);
+        sim_file_make(sim, "/img", SIZE);
+        for (unsigned i = 0; i < 3; i++) {
+            memset(s, "abc"[i], SECTOR);
+            if (i == 1)
+                sim_file_put(sim, "/img", i * SECTOR, s, SECTOR);
+            else
+                sim_file_write(sim, "/img", i * SECTOR, s, SECTOR);
+            CHECK_EQ(sector_of(i), "abc"[i]);
+            if (!i)
+                sim_file_sync(sim, "/img");
+        }
+        sim_crash(sim);
+        CHECK_EQ(sector_of(0), 'a');
+        CHECK_EQ(sector_of(1), 'b');
+        lost += !sector_of(2);
+        kept += sector_of(2) == 'c';
+        teardown();
+    }
+    CHECK(lost && kept && lost + kept == 50);
+}
+
 /* A FUA write stays, in spite of an older one that was not synced. */
 static void
 fua_is_durable(void)
@@ -464,6 +494,7 @@ main(int argc, char **argv)
     TEST(direct_wants_alignment);
     TEST(a_scatter_list);
     TEST(unsynced_is_lost_kept_or_torn);
+    TEST(a_write_of_the_test_itself);
     TEST(fua_is_durable);
     TEST(a_sync_covers_what_was_done);
     TEST(in_flight_when_the_power_fails);

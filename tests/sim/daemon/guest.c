@@ -86,6 +86,25 @@ request_spare(struct guest *g)
     return NULL;
 }
 
+static uint16_t
+page_take(struct guest *g)
+{
+    uint16_t i = g->spare[--g->spares];
+
+    if (g->plan.fresh)
+        g->data[i] = sim_grant(g->sim, g->domid, guest_ref(g, i), false);
+    return i;
+}
+
+/* Its request was answered: nobody may have it any more. */
+static void
+page_give(struct guest *g, uint16_t i)
+{
+    if (g->plan.fresh && sim_ungrant(g->sim, g->domid, guest_ref(g, i)))
+        guest_fail(g, "page %u of a request that was answered is mapped", i);
+    g->spare[g->spares++] = i;
+}
+
 static bool
 writes(uint8_t op)
 {
@@ -127,7 +146,7 @@ segments_fill(struct guest *g, struct guest_request *r, uint64_t stamp)
             n = left < 8 ? left : 8;
             first = 0;
         }
-        r->page[r->segs] = g->spare[--g->spares];
+        r->page[r->segs] = page_take(g);
         r->first[r->segs] = (uint8_t)first;
         r->last[r->segs] = (uint8_t)(first + n - 1);
         page = g->data[r->page[r->segs]] + first * RECORD_SECTOR;
@@ -218,16 +237,47 @@ choose_range(struct guest *g, struct guest_request *r)
 static void
 sent(struct guest *g, struct guest_request *r)
 {
-    uint64_t stamp = 0;
-
     if (r->op == BLKIF_FLUSH || r->op == BLKIF_BARRIER)
         r->flush = record_begin(&g->record, HISTORY_FLUSH, 0, 0, NULL);
     if (!r->sectors)
         return;
+    if (record_beside(&g->record, r->sector, r->sectors))
+        guest_count(g, TALLY_BESIDE);
     r->record = record_begin(&g->record, history_of(r->op), r->sector,
-                             r->sectors, &stamp);
+                             r->sectors, &r->stamp);
     if (r->op != BLKIF_DISCARD)
-        segments_fill(g, r, stamp);
+        segments_fill(g, r, r->stamp);
+}
+
+void
+guest_again(struct guest *g)
+{
+    for (int i = 0; i < GUEST_REQUESTS; i++) {
+        struct guest_request *r = &g->request[i];
+
+        if (!r->used)
+            continue;
+        if (r->op == BLKIF_FLUSH || r->op == BLKIF_BARRIER)
+            r->flush = record_again(&g->record, HISTORY_FLUSH, 0, 0, 0);
+        if (r->sectors)
+            r->record = record_again(&g->record, history_of(r->op), r->sector,
+                                     r->sectors, r->stamp);
+    }
+}
+
+static void
+tally(struct guest *g, const struct guest_request *r)
+{
+    if (r->op == BLKIF_FLUSH)
+        guest_count(g, TALLY_FLUSH);
+    else if (r->op == BLKIF_BARRIER)
+        guest_count(g, TALLY_BARRIER);
+    else if (r->op == BLKIF_DISCARD)
+        guest_count(g, TALLY_DISCARD);
+    if (r->list != GUEST_PAGES)
+        guest_count(g, TALLY_INDIRECT);
+    if (r->segs)
+        guest_count(g, g->plan.fresh ? TALLY_FRESH : TALLY_PERSISTENT);
 }
 
 /* true: one was sent. */
@@ -245,11 +295,12 @@ send_one(struct guest *g, struct guest_queue *q)
     sent(g, r);
     if (r->segs > CHAN_DIRECT_MAX || (r->segs && r->op != BLKIF_BARRIER &&
                                       g->indirect && !sim_below(g->sim, 6)))
-        r->list = g->spare[--g->spares];
+        r->list = page_take(g);
     r->used = true;
     r->queue = (unsigned)(q - g->queue);
     r->sent_ns = sim_now(g->sim);
     r->id = g->sent++ << 8 | (uint64_t)(r - g->request);
+    tally(g, r);
     encode(g, r, raw);
     put_bytes(q, slot(q, q->prod), raw, blkif_layout(g->plan.abi)->stride);
     q->prod++;
@@ -290,7 +341,7 @@ answer_data(struct guest *g, struct guest_request *r, bool ok)
                            r->sector + n);
             page += RECORD_SECTOR;
         }
-        g->spare[g->spares++] = r->page[i];
+        page_give(g, r->page[i]);
     }
     if (r->sectors)
         record_end(&g->record, r->record, history_of(r->op), r->sector,
@@ -306,13 +357,14 @@ answer(struct guest *g, struct guest_request *r, int status)
 
     if (!ok) {
         g->errors++;
+        guest_count(g, TALLY_ERRORS);
         if (!g->plan.errors)
             guest_fail(g, "request %" PRIu64 " (operation %u) was answered %d",
                        r->id >> 8, r->op, status);
     }
     answer_data(g, r, ok);
     if (r->list != GUEST_PAGES)
-        g->spare[g->spares++] = r->list;
+        page_give(g, r->list);
     if (g->latency)
         g->latency(g->latency_ctx, sim_now(g->sim) - r->sent_ns);
     r->used = false;

@@ -8,6 +8,7 @@
 
 #include "channel/blkif.h"
 #include "tests/sim/daemon/record.h"
+#include "tests/sim/daemon/tally.h"
 #include "tests/sim/daemon/world.h"
 
 enum {
@@ -37,7 +38,7 @@ struct guest_request {
     uint8_t op; /* BLKIF_ */
     unsigned queue, segs;
     uint32_t record, flush; /* in the history */
-    uint64_t sector, sectors, sent_ns, id;
+    uint64_t sector, sectors, stamp, sent_ns, id;
     uint16_t page[GUEST_SEGS];
     uint8_t first[GUEST_SEGS], last[GUEST_SEGS];
     uint16_t list; /* INDIRECT: page of segments, or GUEST_PAGES */
@@ -60,6 +61,7 @@ struct guest_plan {
     unsigned depth;    /* at a time */
     unsigned reconnects;
     bool writes, discards, flushes;
+    bool fresh;  /* pages are granted for one request; else for ever */
     bool errors; /* a fault was injected that explains errors */
 };
 
@@ -80,6 +82,7 @@ struct guest {
     struct guest_request request[GUEST_REQUESTS];
     unsigned inflight;
     struct record record;
+    uint64_t *tally; /* TALLY_COUNT, or NULL */
     uint64_t sent, answered, errors, connects;
     /* Called with each answer's latency; may be NULL. */
     void (*latency)(void *ctx, uint64_t ns);
@@ -89,13 +92,16 @@ struct guest {
 
 void guest_start(struct guest *, struct world *, const struct guest_plan *,
                  uint32_t domid, uint32_t devid, const char *disk,
-                 uint64_t sectors);
+                 uint64_t sectors, uint64_t sectors_max);
 /* Time has passed: XenBus and new requests. */
 void guest_tick(struct guest *);
 /* Send no more; disconnect when the back-end asks to. */
 void guest_quit(struct guest *);
 /* The power failed: the guest boots again, with what is on the disk. */
 void guest_reboot(struct guest *);
+/* All that was on its disk is gone, and so is the daemon.  0, or -1 with the
+ * verdict on what was before. */
+int guest_disk_lost(struct guest *, char *why, size_t n);
 void guest_free(struct guest *);
 
 #endif

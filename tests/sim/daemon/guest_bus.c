@@ -105,15 +105,34 @@ offer(struct guest *g)
     g->state = GUEST_OFFERED;
 }
 
+/* It may have grown. */
+static void
+measure(struct guest *g)
+{
+    uint64_t n = back_number(g, "sectors");
+
+    if (n < g->record.sectors || n > g->record.room)
+        guest_fail(
+            g, "sectors: expected %" PRIu64 " to %" PRIu64 ", found %" PRIu64,
+            g->record.sectors, g->record.room, n);
+    else
+        g->record.sectors = n;
+}
+
 static void
 connected(struct guest *g)
 {
     g->indirect = back_number(g, "feature-max-indirect-segments") >= GUEST_SEGS;
     g->barrier = back_number(g, "feature-barrier") == 1;
     g->discard = back_number(g, "feature-discard") == 1;
-    if (back_number(g, "sectors") != g->record.sectors)
-        guest_fail(g, "sectors: expected %" PRIu64 ", found %" PRIu64,
-                   g->record.sectors, back_number(g, "sectors"));
+    measure(g);
+    guest_count(g, TALLY_CONNECTIONS);
+    if (g->queues > 1)
+        guest_count(g, TALLY_QUEUES);
+    if (g->order)
+        guest_count(g, TALLY_PAGES);
+    if (g->plan.abi != CHAN_ABI_64)
+        guest_count(g, TALLY_ABI32);
     front_put(g, "state", 4);
     g->state = GUEST_RUNNING;
     g->connects++;
@@ -171,6 +190,7 @@ running(struct guest *g, uint64_t back)
         g->plan.reconnects--;
         g->state = GUEST_DRAINING;
     } else if (!g->quit) {
+        measure(g);
         guest_send(g);
     }
 }
@@ -224,7 +244,9 @@ static void
 boot(struct guest *g)
 {
     for (unsigned i = 0; i < GUEST_PAGES; i++) {
-        g->data[i] = sim_grant(g->sim, g->domid, guest_ref(g, i), false);
+        g->data[i] = g->plan.fresh
+                         ? NULL
+                         : sim_grant(g->sim, g->domid, guest_ref(g, i), false);
         g->spare[g->spares++] = (uint16_t)i;
     }
     world_attach(g->world, g->domid, g->devid, g->disk, "w");
@@ -232,7 +254,8 @@ boot(struct guest *g)
 
 void
 guest_start(struct guest *g, struct world *w, const struct guest_plan *plan,
-            uint32_t domid, uint32_t devid, const char *disk, uint64_t sectors)
+            uint32_t domid, uint32_t devid, const char *disk, uint64_t sectors,
+            uint64_t sectors_max)
 {
     char path[100];
 
@@ -247,7 +270,7 @@ guest_start(struct guest *g, struct world *w, const struct guest_plan *plan,
              "/local/domain/0/backend/vbd3/%" PRIu32 "/%" PRIu32, domid, devid);
     snprintf(g->front, sizeof g->front,
              "/local/domain/%" PRIu32 "/device/vbd/%" PRIu32, domid, devid);
-    record_init(&g->record, sectors, domid);
+    record_init(&g->record, sectors, sectors_max, domid);
     snprintf(path, sizeof path, "/local/domain/%" PRIu32 "/name", domid);
     sim_store_write(g->sim, path, "g%" PRIu32, domid);
     boot(g);
@@ -262,6 +285,18 @@ guest_reboot(struct guest *g)
     g->state = GUEST_START;
     g->queues = g->inflight = g->spares = 0;
     boot(g);
+}
+
+/* Answers that are in the rings are of before. */
+int
+guest_disk_lost(struct guest *g, char *why, size_t n)
+{
+    for (unsigned i = 0; i < g->queues; i++)
+        guest_notified(&g->queue[i]);
+    if (record_lost(&g->record, why, n))
+        return -1;
+    guest_again(g);
+    return 0;
 }
 
 void

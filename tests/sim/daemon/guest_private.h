@@ -16,7 +16,16 @@ guest_ref(const struct guest *g, unsigned page)
 
 void guest_fail(struct guest *, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+static inline void
+guest_count(struct guest *g, enum tally what)
+{
+    if (g->tally)
+        g->tally[what]++;
+}
+
 void guest_send(struct guest *);
 void guest_notified(void *queue);
+/* Requests on their way are written down again. */
+void guest_again(struct guest *);
 
 #endif

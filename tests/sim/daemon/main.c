@@ -24,6 +24,7 @@
 
 struct total {
     uint64_t runs, requests, kills, crashes, reloads, points, sim_ns;
+    uint64_t tally[TALLY_COUNT];
     bool failed;
     uint64_t seed, kill_at, kill_again;
     char why[400];
@@ -45,6 +46,8 @@ add(struct total *t, const struct plan *p, const struct result *r)
     t->reloads += r->reloads;
     t->points += r->points;
     t->sim_ns += r->sim_ns - 1000000000;
+    for (int i = 0; i < TALLY_COUNT; i++)
+        t->tally[i] += r->tally[i];
     if (!r->failed || t->failed)
         return;
     t->failed = true;
@@ -88,6 +91,8 @@ sum(struct total *all, const struct total *t)
     all->crashes += t->crashes;
     all->reloads += t->reloads;
     all->sim_ns += t->sim_ns;
+    for (int i = 0; i < TALLY_COUNT; i++)
+        all->tally[i] += t->tally[i];
     if (t->failed && !all->failed) {
         all->failed = true;
         all->seed = t->seed;
@@ -106,9 +111,24 @@ seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static void
+say_tally(const struct total *t)
+{
+    static const char *const what[] = {
+#define X(name, text) text,
+        TALLY(X)
+#undef X
+    };
+
+    for (int i = 0; i < TALLY_COUNT; i++)
+        printf("%s%" PRIu64 " %s", i ? ", " : "", t->tally[i], what[i]);
+    putchar('\n');
+}
+
 static int
 say(const struct total *t, double took)
 {
+    say_tally(t);
     printf("%" PRIu64 " runs, %.2f simulated hours, %" PRIu64
            " requests, %" PRIu64 " kills, %" PRIu64 " power failures, "
            "%" PRIu64 " reloads, %.0f runs/s\n",

@@ -13,153 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/sim/daemon/guest.h"
-#include "tests/sim/daemon/hostile.h"
-
-enum { GUESTS = 3, HOSTILES = 2, CONF_TEXT = 4096 };
-
-#define MS UINT64_C(1000000)
-#define S  UINT64_C(1000000000)
-
-struct run {
-    const struct plan *plan;
-    struct result *result;
-    struct world world;
-    struct guest guest[GUESTS];
-    struct hostile hostile[HOSTILES];
-    unsigned guests, hostiles;
-    uint64_t sectors[GUESTS];
-    bool ticking, faults, power, removed[GUESTS];
-    unsigned kills, restarts_left;
-    uint64_t deaths; /* that were seen */
-    uint64_t tick_ns, start_at, store_up_at, again_in;
-    unsigned conf_number;
-};
-
-__attribute__((format(printf, 2, 3))) static void
-fail(struct run *r, const char *fmt, ...)
-{
-    va_list ap;
-
-    if (r->result->failed)
-        return;
-    r->result->failed = true;
-    va_start(ap, fmt);
-    vsnprintf(r->result->why, sizeof r->result->why, fmt, ap);
-    va_end(ap);
-}
-
-/* ---- what there is ------------------------------------------------------- */
-
-/* The same disks; with each number their chains differ in a layer. */
-static struct conf *
-conf_make(struct run *r, unsigned number)
-{
-    char text[CONF_TEXT], errors[1024] = "";
-    struct conf *c;
-    size_t n;
-
-    n = (size_t)snprintf(text, sizeof text,
-                         "daemon = { loops = %u; kinds = ( \"vbd3\" ); };\n"
-                         "disks = (\n",
-                         1 + (unsigned)(r->plan->seed % 5 == 0));
-    for (unsigned i = 0; i < GUESTS + HOSTILES; i++)
-        n += (size_t)snprintf(
-            text + n, sizeof text - n,
-            "%s{ name = \"d%u\"; barrier = %s; buffers = \"1M\"; chain = ( "
-            "%s{ plugin = \"%s\"; %s%s } ); }",
-            i ? ",\n" : "", i, i & 1 ? "true" : "false",
-            (i + number) % 3 == 2
-                ? "{ plugin = \"delay\"; time = \"200us\"; }, "
-                : "",
-            "file", "path = \"/d",
-            i == 0   ? "0\";"
-            : i == 1 ? "1\";"
-            : i == 2 ? "2\";"
-            : i == 3 ? "3\";"
-                     : "4\";");
-    snprintf(text + n, sizeof text - n, " );\n");
-    c = world_conf(text, errors, sizeof errors);
-    if (!c) {
-        fprintf(stderr, "blktapd-sim: %s", errors);
-        exit(2);
-    }
-    return c;
-}
-
-static void
-guests_make(struct run *r)
-{
-    struct sim *s = r->world.sim;
-
-    r->guests = r->plan->quiet ? 1 : 1 + (unsigned)sim_below(s, GUESTS);
-    for (unsigned i = 0; i < r->guests; i++) {
-        struct guest_plan p = {
-            .queues = 1 + (unsigned)sim_below(s, GUEST_QUEUES),
-            .order = (unsigned)sim_below(s, CHAN_ORDER_MAX + 1),
-            .abi = sim_below(s, 3) ? CHAN_ABI_64 : CHAN_ABI_X86_32,
-            .requests = r->plan->quiet ? 10 : 20 + (unsigned)sim_below(s, 60),
-            .depth = 1 + (unsigned)sim_below(s, 32),
-            .reconnects = sim_below(s, 3) ? 0 : 1,
-            .writes = true,
-            .discards = true,
-            .flushes = true,
-            .errors = r->faults,
-        };
-        char disk[16], file[16];
-
-        if (r->plan->quiet)
-            p.queues = p.queues > 2 ? 2 : p.queues;
-        snprintf(disk, sizeof disk, "d%u", i);
-        snprintf(file, sizeof file, "/d%u", i);
-        r->sectors[i] = 256 + 8 * sim_below(s, 64);
-        sim_file_make(s, file, r->sectors[i] * RECORD_SECTOR);
-        guest_start(&r->guest[i], &r->world, &p, i + 1, 51712, disk,
-                    r->sectors[i]);
-    }
-}
-
-static void
-hostiles_make(struct run *r)
-{
-    struct sim *s = r->world.sim;
-
-    if (r->plan->quiet || sim_below(s, 3))
-        return;
-    r->hostiles = 1 + (unsigned)sim_below(s, HOSTILES);
-    for (unsigned i = 0; i < r->hostiles; i++) {
-        char disk[16], file[16];
-
-        snprintf(disk, sizeof disk, "d%u", GUESTS + i);
-        snprintf(file, sizeof file, "/d%u", GUESTS + i);
-        sim_file_make(s, file, 1 << 18);
-        hostile_start(&r->hostile[i], &r->world, 100 + i, disk);
-    }
-}
-
-static void
-faults_make(struct run *r)
-{
-    struct sim *s = r->world.sim;
-    struct sim_faults f = { 0 };
-    struct sim_tap_faults t = { 0 };
-
-    if (r->plan->quiet)
-        return;
-    if (sim_below(s, 4) == 0)
-        f.shorter = 50000;
-    if (sim_below(s, 4) == 0)
-        t.spurious = 100000;
-    if (r->faults) {
-        f.read = f.write = 20000;
-        if (sim_below(s, 2))
-            f.sync = 20000;
-    }
-    if (sim_below(s, 5) == 0)
-        f.delay_max_ns = 5 * MS;
-    sim_file_faults(s, NULL, &f);
-    sim_tap_faults(s, &t);
-}
+#include "tests/sim/daemon/scene.h"
 
 /* ---- time ---------------------------------------------------------------- */
 
@@ -211,10 +65,11 @@ start(struct run *r)
     next_kill(r);
     rc = world_start(&r->world);
     if (rc < 0)
-        fail(r, "the daemon did not start: %s", r->world.why);
+        scene_fail(r, "the daemon did not start: %s", r->world.why);
     if (rc == 1) {
         r->deaths = r->world.kills;
         r->ticking = false;
+        scene_died(r);
         r->start_at = sim_now(r->world.sim);
     }
 }
@@ -230,6 +85,7 @@ advance(struct run *r)
         /* With the daemon went every event, the guests' own too. */
         r->deaths = w->kills;
         r->ticking = false;
+        scene_died(r);
         r->start_at =
             sim_now(s) + (sim_below(s, 2) ? 0 : sim_below(s, 20 * MS));
     }
@@ -241,10 +97,10 @@ advance(struct run *r)
         start(r);
     keep_ticking(r);
     if (!world_step(w))
-        fail(r, "nothing is left that could happen");
+        scene_fail(r, "nothing is left that could happen");
     for (unsigned i = 0; i < r->guests; i++) {
         if (r->guest[i].why[0])
-            fail(r, "%s", r->guest[i].why);
+            scene_fail(r, "%s", r->guest[i].why);
     }
     return !r->result->failed;
 }
@@ -272,6 +128,16 @@ all_sent(const struct run *r)
     return true;
 }
 
+/* As a person does who was told of the error. */
+static void
+recover(struct run *r, struct guest *g)
+{
+    if (!r->world.alive || !r->faults)
+        return;
+    record_connected(&g->record);
+    world_recover(&r->world, g->disk);
+}
+
 static void
 something(struct run *r)
 {
@@ -281,7 +147,7 @@ something(struct run *r)
     case 0:
         if (r->world.alive && !r->world.reload_to) {
             r->result->reloads++;
-            world_reload(&r->world, conf_make(r, ++r->conf_number));
+            world_reload(&r->world, scene_conf(r, ++r->conf_number));
         }
         break;
     case 1:
@@ -300,9 +166,17 @@ something(struct run *r)
             r->restarts_left) {
             r->restarts_left--;
             if (!world_stop(&r->world, 20 * S))
-                fail(r, "the daemon did not stop within 20 s");
+                scene_fail(r, "the daemon did not stop within 20 s");
+            else if (r->world.kills == r->deaths)
+                scene_died(r);
             r->start_at = sim_now(s);
         }
+        break;
+    case 4:
+        scene_grow(r, (unsigned)sim_below(s, r->guests));
+        break;
+    case 5:
+        recover(r, &r->guest[sim_below(s, r->guests)]);
         break;
     default:
         break;
@@ -313,13 +187,14 @@ something(struct run *r)
 static void
 look_at_media(struct run *r)
 {
-    char file[16], why[200];
+    char why[200];
 
     for (unsigned i = 0; i < r->guests; i++) {
-        snprintf(file, sizeof file, "/d%u", i);
-        if (record_look(&r->guest[i].record, r->world.sim, file, why,
-                        sizeof why))
-            fail(r, "guest %u: %s", i + 1, why);
+        const char *file = r->disk[i].file;
+
+        if (file[0] && record_look(&r->guest[i].record, r->world.sim, file, why,
+                                   sizeof why))
+            scene_fail(r, "guest %u: %s", i + 1, why);
     }
 }
 
@@ -340,26 +215,56 @@ power_fails(struct run *r)
         guest_reboot(&r->guest[i]);
     for (unsigned i = 0; i < r->hostiles; i++)
         hostile_reboot(&r->hostile[i]);
+    scene_died(r);
     look_at_media(r);
+}
+
+/* All was answered: what is still noted as on its way never ends.  Who is
+ * hostile may well have something there. */
+static void
+look_at_tables(struct run *r)
+{
+    uint64_t deaths = r->deaths;
+
+    run_for(r, 2 * MS);
+    if (r->world.alive && r->deaths == deaths && !r->hostiles &&
+        world_inflight(&r->world))
+        scene_fail(r,
+                   "%u requests are in in-flight tables, and all were "
+                   "answered",
+                   world_inflight(&r->world));
+}
+
+static uint64_t
+answered(const struct run *r)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < r->guests; i++)
+        n += r->guest[i].answered + r->guest[i].connects;
+    return n;
 }
 
 static void
 busy_time(struct run *r)
 {
     struct sim *s = r->world.sim;
-    uint64_t end = sim_now(s) + 60 * S;
+    uint64_t end = 0, last = UINT64_MAX;
 
     while (!r->result->failed && !all_sent(r)) {
-        if (sim_now(s) > end) {
+        if (answered(r) != last) {
+            last = answered(r);
+            end = sim_now(s) + 20 * S;
+        } else if (sim_now(s) > end) {
             for (unsigned i = 0; i < r->guests; i++) {
                 const struct guest *g = &r->guest[i];
 
                 if (g->inflight || g->sent < g->plan.requests)
-                    fail(r,
-                         "guest %" PRIu32 ": hangs in state %d with %u "
-                         "requests on their way after %" PRIu64 " of %u",
-                         g->domid, g->state, g->inflight, g->sent,
-                         g->plan.requests);
+                    scene_fail(r,
+                               "guest %" PRIu32 ": hangs in state %d with %u "
+                               "requests on their way after %" PRIu64 " of %u",
+                               g->domid, g->state, g->inflight, g->sent,
+                               g->plan.requests);
             }
             return;
         }
@@ -369,6 +274,8 @@ busy_time(struct run *r)
         if (r->power && !r->result->failed && sim_below(s, 20) == 0)
             power_fails(r);
     }
+    if (!r->result->failed)
+        look_at_tables(r);
 }
 
 /* ---- the end ------------------------------------------------------------- */
@@ -411,11 +318,12 @@ detach_all(struct run *r)
     r->hostiles = 0;
     while (!r->result->failed && !all_gone(r)) {
         if (sim_now(s) > end) {
-            fail(r,
-                 "after a detach %u disks are open, guest 1 is in state %d, "
-                 "the daemon %s",
-                 r->world.alive ? disks_count(r->world.disks) : 0,
-                 r->guest[0].state, r->world.alive ? "lives" : "is dead");
+            scene_fail(
+                r,
+                "after a detach %u disks are open, guest 1 is in state %d, "
+                "the daemon %s",
+                r->world.alive ? disks_count(r->world.disks) : 0,
+                r->guest[0].state, r->world.alive ? "lives" : "is dead");
             return;
         }
         run_for(r, MS);
@@ -429,12 +337,12 @@ look_at_the_end(struct run *r)
 
     for (unsigned i = 0; i < r->guests; i++) {
         if (sim_mapped(w->sim, r->guest[i].domid))
-            fail(r, "guest %u: %u pages are still mapped", i + 1,
-                 sim_mapped(w->sim, r->guest[i].domid));
+            scene_fail(r, "guest %u: %u pages are still mapped", i + 1,
+                       sim_mapped(w->sim, r->guest[i].domid));
     }
     for (unsigned i = 0; i < HOSTILES; i++) {
         if (sim_mapped(w->sim, 100 + i))
-            fail(r, "a hostile guest's pages are still mapped");
+            scene_fail(r, "a hostile guest's pages are still mapped");
     }
     world_kill_in(w, 0);
     while (!r->result->failed && w->reload_to)
@@ -442,10 +350,10 @@ look_at_the_end(struct run *r)
     if (r->result->failed)
         return;
     if (!world_stop(w, 20 * S))
-        fail(r, "the daemon did not stop within 20 s");
+        scene_fail(r, "the daemon did not stop within 20 s");
     else if (alloc_live())
-        fail(r, "%zu blocks were not freed by a daemon that stopped",
-             alloc_live());
+        scene_fail(r, "%zu blocks were not freed by a daemon that stopped",
+                   alloc_live());
 }
 
 /* Once more the power fails, and the guests' histories are judged. */
@@ -461,7 +369,7 @@ judge(struct run *r)
     look_at_media(r);
     for (unsigned i = 0; !r->result->failed && i < r->guests; i++) {
         if (!history_verdict(r->guest[i].record.history, why, sizeof why))
-            fail(r, "guest %u: %s", i + 1, why);
+            scene_fail(r, "guest %u: %s", i + 1, why);
     }
 }
 
@@ -476,15 +384,13 @@ plan_run(const struct plan *plan, struct result *result)
     memset(result, 0, sizeof *result);
     r->plan = plan;
     r->result = result;
-    world_new(&r->world, seed, conf_make(r, 0), 1 + (unsigned)(seed % 5 == 0));
-    r->faults = !plan->quiet && sim_below(r->world.sim, 6) == 0;
-    r->power = !plan->quiet && sim_below(r->world.sim, 6) == 0;
-    r->kills = plan->quiet ? 0 : (unsigned)sim_below(r->world.sim, 5);
-    r->restarts_left = (unsigned)sim_below(r->world.sim, 3);
+    world_new(&r->world, seed, 1 + (unsigned)(seed & 1));
+    if (seed & 2)
+        sim_rounds(r->world.sim, 8);
+    scene_dice(r);
+    world_conf_first(&r->world, scene_conf(r, 0));
     r->again_in = plan->kill_at;
-    guests_make(r);
-    hostiles_make(r);
-    faults_make(r);
+    scene_make(r);
     start(r);
     if (plan->chosen)
         r->again_in = plan->kill_again;
@@ -497,14 +403,15 @@ plan_run(const struct plan *plan, struct result *result)
         judge(r);
     for (unsigned i = 0; i < r->guests; i++)
         result->requests += r->guest[i].answered;
+    result->tally[TALLY_RECOVERED] = r->world.recovered;
+    result->tally[TALLY_QUARANTINED] = r->world.quarantined;
     result->kills = r->world.kills;
     result->points = r->world.points;
     result->sim_ns = sim_now(r->world.sim);
     result->trace = sim_trace(r->world.sim);
     if (r->world.alive)
         world_kill(&r->world);
-    for (unsigned i = 0; i < r->guests; i++)
-        guest_free(&r->guest[i]);
+    scene_free(r);
     world_free(&r->world);
     free(r);
 }

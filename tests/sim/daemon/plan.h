@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tests/sim/daemon/tally.h"
+
 struct plan {
     uint64_t seed;
     bool quiet; /* no faults but kills; one guest: for --steps */
@@ -18,6 +20,7 @@ struct plan {
 
 struct result {
     uint64_t requests, kills, points, sim_ns, trace, crashes, reloads;
+    uint64_t tally[TALLY_COUNT];
     bool failed;
     char why[400];
 };

@@ -326,6 +326,10 @@ uint32_t __wrap_inflight_note(struct inflight *, unsigned,
 void __real_inflight_answer(struct inflight *, uint32_t, uint32_t);
 void __wrap_inflight_answer(struct inflight *, uint32_t, uint32_t);
 void __real_inflight_drop(struct inflight *, uint32_t);
+void __real_inflight_mark(struct inflight *, bool);
+void __wrap_inflight_mark(struct inflight *, bool);
+void __real_inflight_free(struct inflight *);
+void __wrap_inflight_free(struct inflight *);
 void __wrap_inflight_drop(struct inflight *, uint32_t);
 
 void
@@ -358,16 +362,59 @@ __wrap_ring_publish(struct ring *r)
     return notifies;
 }
 
+static void
+table_seen(struct inflight *f)
+{
+    struct world *w = points_world;
+    unsigned i;
+
+    for (i = 0; i < w->inflights && w->inflight[i] != f; i++)
+        ;
+    if (i == w->inflights && i < WORLD_TABLES)
+        w->inflight[w->inflights++] = f;
+}
+
+void
+__wrap_inflight_free(struct inflight *f)
+{
+    struct world *w = points_world;
+
+    for (unsigned i = 0; w && i < w->inflights; i++) {
+        if (w->inflight[i] == f)
+            w->inflight[i] = w->inflight[--w->inflights];
+    }
+    __real_inflight_free(f);
+}
+
+unsigned
+world_inflight(const struct world *w)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < w->inflights; i++)
+        n += w->inflight[i]->n - w->inflight[i]->spares;
+    return n;
+}
+
 uint32_t
 __wrap_inflight_note(struct inflight *f, unsigned queue,
                      const uint8_t raw[BLKIF_RAW_MAX])
 {
     uint32_t entry;
 
+    table_seen(f);
     points_pass();
     entry = __real_inflight_note(f, queue, raw);
     points_pass();
     return entry;
+}
+
+void
+__wrap_inflight_mark(struct inflight *f, bool lossy)
+{
+    points_pass();
+    __real_inflight_mark(f, lossy);
+    points_pass();
 }
 
 void

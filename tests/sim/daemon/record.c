@@ -11,13 +11,14 @@
 enum { WORDS = RECORD_SECTOR / 8 };
 
 void
-record_init(struct record *r, uint64_t sectors, uint32_t salt)
+record_init(struct record *r, uint64_t sectors, uint64_t room, uint32_t salt)
 {
-    r->history = history_new(sectors);
-    r->s = calloc(sectors, sizeof *r->s);
+    r->history = history_new(room);
+    r->s = calloc(room, sizeof *r->s);
     if (!r->s)
         abort();
     r->sectors = sectors;
+    r->room = room;
     r->stamps = (uint64_t)salt << 40 | 1;
 }
 
@@ -70,6 +71,34 @@ record_begin(struct record *r, enum history_op op, uint64_t from, uint64_t n,
     return history_begin(r->history, op, from, (uint32_t)n, first);
 }
 
+uint32_t
+record_again(struct record *r, enum history_op op, uint64_t from, uint64_t n,
+             uint64_t stamp)
+{
+    return history_begin(r->history, op, from, (uint32_t)n, stamp);
+}
+
+int
+record_lost(struct record *r, char *why, size_t n)
+{
+    bool legal = history_verdict(r->history, why, n);
+
+    history_free(r->history);
+    r->history = history_new(r->room);
+    r->doubtful = false;
+    return legal ? 0 : -1;
+}
+
+bool
+record_beside(const struct record *r, uint64_t from, uint64_t n)
+{
+    for (uint64_t i = from; i < from + n; i++) {
+        if (r->s[i].writers)
+            return true;
+    }
+    return false;
+}
+
 void
 record_end(struct record *r, uint32_t id, enum history_op op, uint64_t from,
            uint64_t n, bool ok, const uint64_t *seen)
@@ -98,7 +127,7 @@ record_connected(struct record *r)
 void
 record_power_failed(struct record *r)
 {
-    memset(r->s, 0, r->sectors * sizeof *r->s);
+    memset(r->s, 0, r->room * sizeof *r->s);
     r->doubtful = false;
     history_power_failed(r->history);
 }
@@ -107,16 +136,16 @@ int
 record_look(struct record *r, struct sim *sim, const char *file, char *why,
             size_t n)
 {
-    size_t room = r->sectors * RECORD_SECTOR;
+    size_t room = r->room * RECORD_SECTOR;
     uint8_t *bytes = malloc(room);
-    uint64_t *seen = malloc(r->sectors * sizeof *seen);
+    uint64_t *seen = malloc(r->room * sizeof *seen);
     uint32_t id;
     int rc = 0;
 
     if (!bytes || !seen)
         abort();
     sim_file_get(sim, file, 0, bytes, room);
-    for (uint64_t i = 0; i < r->sectors && !rc; i++) {
+    for (uint64_t i = 0; i < r->room && !rc; i++) {
         rc = record_stamp(bytes + i * RECORD_SECTOR, &seen[i]);
         if (rc)
             snprintf(why, n,
@@ -125,8 +154,7 @@ record_look(struct record *r, struct sim *sim, const char *file, char *why,
                      i, file);
     }
     if (!rc) {
-        id =
-            history_begin(r->history, HISTORY_READ, 0, (uint32_t)r->sectors, 0);
+        id = history_begin(r->history, HISTORY_READ, 0, (uint32_t)r->room, 0);
         history_end(r->history, id, 0, seen);
     }
     free(bytes);

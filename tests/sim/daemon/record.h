@@ -25,11 +25,13 @@ struct record_sector {
 struct record {
     struct history *history;
     struct record_sector *s;
-    uint64_t sectors, stamps;
+    uint64_t sectors, room; /* now, and at most */
+    uint64_t stamps;
     bool doubtful; /* something that flushes has failed */
 };
 
-void record_init(struct record *, uint64_t sectors, uint32_t salt);
+void record_init(struct record *, uint64_t sectors, uint64_t room,
+                 uint32_t salt);
 void record_free(struct record *);
 /* Whether a request of this range may be sent now. */
 bool record_ready(const struct record *, enum history_op, uint64_t from,
@@ -40,6 +42,13 @@ uint32_t record_begin(struct record *, enum history_op, uint64_t from,
                       uint64_t n, uint64_t *stamp);
 void record_end(struct record *, uint32_t id, enum history_op, uint64_t from,
                 uint64_t n, bool ok, const uint64_t *seen);
+/* All that was on the disk is gone; what is on its way begins anew.  0, or -1
+ * with the verdict on what was. */
+int record_lost(struct record *, char *why, size_t n);
+uint32_t record_again(struct record *, enum history_op, uint64_t from,
+                      uint64_t n, uint64_t stamp);
+/* Whether a write is on its way there. */
+bool record_beside(const struct record *, uint64_t from, uint64_t n);
 /* The front-end is connected anew, which a disk out of service is forgiven
  * for. */
 void record_connected(struct record *);

@@ -43,6 +43,9 @@ struct world {
     struct xenbus *xenbus;
     struct conf *reload_to; /* a reload is at work */
     struct world_table table[WORLD_TABLES];
+    /* In-flight tables that this daemon wrote to. */
+    struct inflight *inflight[WORLD_TABLES];
+    unsigned inflights;
     /* Points: calls to the host, and stores to shared memory, so far. */
     uint64_t points, kill_at;
     bool inside; /* the daemon runs: a point may end it */
@@ -50,7 +53,7 @@ struct world {
     /* Calls that can fail, and the one that does; 0: none. */
     uint64_t calls, fail_at;
     bool fail_ever, call_failed;
-    uint64_t kills, restarts;
+    uint64_t kills, restarts, recovered, quarantined;
     char why[400];
 };
 
@@ -58,7 +61,9 @@ struct world {
  * NULL: why is in errors. */
 struct conf *world_conf(const char *text, char *errors, size_t n);
 
-void world_new(struct world *, uint64_t seed, struct conf *, unsigned loops);
+void world_new(struct world *, uint64_t seed, unsigned loops);
+/* The tree that it starts with. */
+void world_conf_first(struct world *, struct conf *);
 /* The daemon starts: all its objects are made, what was kept is handed over.
  * 0, or -errno with w->why; it may be killed by that (then: 1). */
 int world_start(struct world *);
@@ -73,12 +78,19 @@ void world_kill_in(struct world *, uint64_t points);
 void world_fail_in(struct world *, uint64_t calls, bool ever);
 /* SIGHUP: conf becomes the world's. */
 void world_reload(struct world *, struct conf *);
+/* What a person asks of a disk; nothing when it is not open.  Does not wait. */
+void world_recover(struct world *, const char *disk);
+void world_command(struct world *, const char *disk, const char *layer,
+                   const char *word);
 /* SIGTERM, and until it has ended; false: it did not within the time. */
 bool world_stop(struct world *, uint64_t within_ns);
 /* The power fails. */
 void world_crash(struct world *);
 /* The daemon must not live: it was killed, crashed or stopped. */
 void world_free(struct world *);
+
+/* Requests that its in-flight tables have. */
+unsigned world_inflight(const struct world *);
 
 /* A vbd as libxl writes it, for the guest domid; removed again. */
 void world_attach(struct world *, uint32_t domid, uint32_t devid,
