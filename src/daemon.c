@@ -150,7 +150,8 @@ daemon_kept(void *ctx, const char *key, int fd)
 {
     struct daemon *d = ctx;
 
-    disks_inherit(d->disks, key, fd);
+    if (disks_inherit(d->disks, key, fd))
+        d->table_lost = true;
 }
 
 static const struct disks_events disks_events = { .event = daemon_event,
@@ -259,6 +260,10 @@ daemon_assemble(struct daemon *d, char *why, size_t n)
                    &disks_events, d);
     if (!rc)
         keep_load(&d->keep, daemon_kept, d);
+    if (!rc && d->table_lost) {
+        rc = -ENOMEM;
+        snprintf(why, n, "no memory for the in-flight tables of before");
+    }
     if (!rc && d->store)
         rc = xenbus_new(&d->xenbus, d->control, d->store, d->disks, d->conf,
                         &xenbus_events, d, why, n);

@@ -50,6 +50,7 @@ struct daemon {
     struct daemon_view view;
     struct watchdog *watchdog;
     struct daemon_reload *reload; /* one at a time */
+    bool table_lost;              /* no memory for what was kept for us */
     bool stopping;
     struct blk_timer late; /* while it stops */
     struct blk_timer sift; /* of tables that nobody asks for */

@@ -92,9 +92,11 @@ disk_new(struct disks *ds, struct conf *conf, const struct conf_disk *cd,
     place.control = ds->control;
     place.data = ds->data[d->loop];
     place.sweep = ds->sweeps[d->loop];
-    d->unit = unit_new(d, d->name, &place);
+    d->node = table_node();
+    d->unit = d->node ? unit_new(d, d->name, &place) : NULL;
     if (!d->unit) {
         conf_unref(d->conf);
+        free(d->node);
         free(d);
         return NULL;
     }
@@ -167,7 +169,7 @@ disk_connect_answer(struct job *j)
             disk_say(d, BLK_ERR, "can't be connected", j->why);
         }
         if (j->inherit >= 0) { /* it may be needed yet */
-            disks_inherit(d->disks, d->key, j->inherit);
+            table_give(d->disks, &d->node, d->key, j->inherit);
             j->inherit = -1;
         }
     } else if (d->state != DISK_CLOSING) {
@@ -197,7 +199,7 @@ disk_connect(struct disk *d, const struct chan_params *p,
 
     j->params = *p;
     if (d->key[0])
-        j->inherit = table_take(d->disks, d->key);
+        j->inherit = table_take(d->disks, d->key, &d->node);
     j->room = table_room(d->disks, d->key);
     j->params.room = j->room;
     if (share) {
@@ -225,7 +227,7 @@ disk_table_over(struct disk *d, struct job *j)
         if (!d->leaving && !table_waits(d->disks, d->key))
             table_forget(d->disks, d->key);
     } else if (d->key[0] && j->table_fd >= 0) {
-        disks_inherit(d->disks, d->key, j->table_fd);
+        table_give(d->disks, &d->node, d->key, j->table_fd);
         j->table_fd = -1;
     }
 }
@@ -282,6 +284,7 @@ disk_close_answer(struct job *j)
     conf_unref(d->conf);
     if (d->conf_old)
         conf_unref(d->conf_old);
+    free(d->node);
     free(d);
     disks_gone(ds);
 }

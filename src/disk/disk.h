@@ -95,8 +95,8 @@ int disks_new(struct disks **, struct loop *control, struct loop *const *data,
 /* All closed. */
 void disks_free(struct disks *);
 /* A table that an earlier process kept; takes over fd.  Before any disk is
- * opened. */
-void disks_inherit(struct disks *, const char *key, int fd);
+ * opened.  0 or -ENOMEM: then that disk's guest would wait for ever. */
+int disks_inherit(struct disks *, const char *key, int fd);
 /* Those of them that no disk has come for are forgotten when gone() says that
  * what they are of is no longer there. */
 void disks_sift_tables(struct disks *, bool (*gone)(void *ctx, const char *key),

@@ -46,6 +46,7 @@ struct disk {
     struct unit *unit;
     unsigned loop;
     char key[TABLE_KEY]; /* of its in-flight table; "": none is kept */
+    struct table *node;  /* for that table, when it is given back */
     disk_fn *opened;
     struct job *held; /* OPEN, until an older disk of this name is gone */
     /* One of each kind that must be possible when there is no memory. */
@@ -82,8 +83,13 @@ void disks_gone(struct disks *);
 /* ---- tables.c ------------------------------------------------------------ */
 
 void table_key(char key[TABLE_KEY], const char *back);
-/* The caller's descriptor, or -1. */
-int table_take(struct disks *, const char *key);
+/* What table_give() needs; NULL: no memory. */
+struct table *table_node(void);
+/* The caller's descriptor, or -1.  The node is there for table_give(), then:
+ * giving it back can't fail. */
+int table_take(struct disks *, const char *key, struct table **node);
+/* Takes over fd, for the next that asks for it. */
+void table_give(struct disks *, struct table **node, const char *key, int fd);
 /* Whether one is there that was not taken. */
 bool table_waits(const struct disks *, const char *key);
 /* A file to make the table in, the caller's; or -1. */

@@ -10,6 +10,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,14 +41,18 @@ table_key(char key[TABLE_KEY], const char *back)
     }
 }
 
-void
-disks_inherit(struct disks *ds, const char *key, int fd)
+struct table *
+table_node(void)
 {
-    struct table *t;
+    return calloc(1, sizeof(struct table));
+}
 
-    for (t = ds->tables; t; t = t->next) {
-        if (strcmp(t->key, key))
-            continue;
+void
+table_give(struct disks *ds, struct table **node, const char *key, int fd)
+{
+    struct table *t = *node;
+
+    if (!t || table_waits(ds, key)) {
         /* Which of two is right can't be known; chan_open() judges the one,
          * and a wrong one does no harm. */
         log_line(BLK_WARN, NULL, "two in-flight tables of %s: one is left",
@@ -55,11 +60,7 @@ disks_inherit(struct disks *ds, const char *key, int fd)
         close(fd);
         return;
     }
-    t = calloc(1, sizeof *t);
-    if (!t) {
-        close(fd);
-        return;
-    }
+    *node = NULL;
     snprintf(t->key, sizeof t->key, "%s", key);
     t->fd = fd;
     t->next = ds->tables;
@@ -67,7 +68,21 @@ disks_inherit(struct disks *ds, const char *key, int fd)
 }
 
 int
-table_take(struct disks *ds, const char *key)
+disks_inherit(struct disks *ds, const char *key, int fd)
+{
+    struct table *node = table_node();
+
+    if (!node) {
+        close(fd);
+        return -ENOMEM;
+    }
+    table_give(ds, &node, key, fd);
+    free(node);
+    return 0;
+}
+
+int
+table_take(struct disks *ds, const char *key, struct table **node)
 {
     struct table **p, *t;
     int fd = -1;
@@ -78,7 +93,8 @@ table_take(struct disks *ds, const char *key)
             continue;
         fd = t->fd;
         *p = t->next;
-        free(t);
+        free(*node);
+        *node = t;
         break;
     }
     return fd;

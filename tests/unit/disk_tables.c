@@ -215,6 +215,7 @@ static void
 two_tables_of_one_key(void)
 {
     int first = dup(0), second = dup(0), other = dup(0);
+    struct table *node = NULL;
 
     setup();
     disks_inherit(disks, "vbd.3.51712", first);
@@ -224,10 +225,19 @@ two_tables_of_one_key(void)
     CHECK(table_waits(disks, "vbd.3.51712"));
     CHECK(table_waits(disks, "vbd.4.51712"));
     CHECK(!table_waits(disks, "vbd.5.51712"));
-    CHECK_EQ(table_take(disks, "vbd.5.51712"), -1);
-    CHECK_EQ(table_take(disks, "vbd.3.51712"), first);
-    CHECK_EQ(table_take(disks, "vbd.3.51712"), -1);
-    close(first);
+    CHECK_EQ(table_take(disks, "vbd.5.51712", &node), -1);
+    CHECK(!node);
+    CHECK_EQ(table_take(disks, "vbd.3.51712", &node), first);
+    CHECK(node);
+    CHECK_EQ(table_take(disks, "vbd.3.51712", &node), -1);
+    /* Back, and taken once more, with nothing but the node. */
+    table_give(disks, &node, "vbd.3.51712", first);
+    CHECK(!node);
+    CHECK(table_waits(disks, "vbd.3.51712"));
+    CHECK_EQ(table_take(disks, "vbd.3.51712", &node), first);
+    table_give(disks, &node, "vbd.4.51712", first); /* there is one */
+    CHECK(fcntl(first, F_GETFD) < 0);
+    free(node);
     disks_free(disks);
     CHECK(fcntl(other, F_GETFD) < 0); /* not asked for: goes at the end */
 }
