@@ -70,8 +70,14 @@ vbd_disconnect(struct vbd *v)
 static int
 vbd_take_nonce(struct vbd *v, bool found)
 {
-    uint64_t old = found && !v->nonce ? vbd_read_nonce(v) : 0;
+    uint64_t old = 0;
+    int rc;
 
+    /* One that can't be read is not one that is not there: with another number
+     * the table would be a stranger's. */
+    rc = found && !v->nonce ? vbd_read_nonce(v, &old) : 0;
+    if (rc)
+        return rc;
     v->nonce = old ? old : v->x->loop->ops->random(v->x->loop) | 1;
     return found && !old ? vbd_publish_geometry(v) : 0;
 }

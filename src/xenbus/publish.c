@@ -158,15 +158,15 @@ vbd_publish_geometry(struct vbd *v)
     return node_transact(v->x->store, put_geometry, v);
 }
 
-uint64_t
-vbd_read_nonce(struct vbd *v)
+int
+vbd_read_nonce(struct vbd *v, uint64_t *nonce)
 {
-    uint64_t nonce = 0;
+    int rc;
 
-    if (node_number(v->x->store, 0, v->back, "blktapd-connection", UINT64_MAX,
-                    &nonce, NULL, 0))
-        return 0;
-    return nonce;
+    *nonce = 0;
+    rc = node_number(v->x->store, 0, v->back, "blktapd-connection", UINT64_MAX,
+                     nonce, NULL, 0);
+    return rc == -ENOENT || rc == -EINVAL ? 0 : rc;
 }
 
 /* ---- resize -------------------------------------------------------------- */

@@ -181,8 +181,9 @@ int vbd_publish_geometry(struct vbd *);
 int vbd_publish_resize(struct vbd *); /* with state 4 written again */
 /* -ENOENT: gone; -ESTALE: it is no longer in state `from`. */
 int vbd_publish_state(struct vbd *, enum bus_state from, enum bus_state to);
-/* The nonce of the connection that was served before a restart; or 0. */
-uint64_t vbd_read_nonce(struct vbd *);
+/* The nonce of the connection that was served before a restart; or 0.
+ * -errno of XenStore. */
+int vbd_read_nonce(struct vbd *, uint64_t *nonce);
 
 /* ---- resume.c ------------------------------------------------------------ */
 
