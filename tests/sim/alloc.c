@@ -32,18 +32,22 @@ void alloc_host_memory_free(void *, size_t, int);
 void *alloc_mmap(void *, size_t, int, int, int, off_t);
 int alloc_fcntl(int, int, ...);
 int alloc_close(int);
+int alloc_local_share_make(struct local_share *, uint32_t, uint32_t);
+int alloc_local_share_dup(struct local_share *, const struct local_share *);
+void alloc_local_share_close(struct local_share *);
 
 struct had {
     uintptr_t key; /* 0: free */
     size_t len;    /* of a mapping; 0: a block of the heap */
+    void *from;    /* who asked for it */
 };
 
 static struct {
     struct had *slot;
     size_t room, used;
-    bool on, failed;
-    uint64_t count, nth;
-    enum alloc_fails fails;
+    bool on, fails;
+    unsigned long count, nth, failed;
+    enum fault_times times;
 } a;
 
 /* ---- the table ----------------------------------------------------------- */
@@ -70,13 +74,13 @@ find(uintptr_t key)
 }
 
 static void
-insert(uintptr_t key, size_t len)
+insert(struct had had)
 {
-    size_t i = home(key);
+    size_t i = home(had.key);
 
     while (a.slot[i].key)
         i = (i + 1) & (a.room - 1);
-    a.slot[i] = (struct had){ key, len };
+    a.slot[i] = had;
     a.used++;
 }
 
@@ -93,19 +97,19 @@ grow(void)
     a.used = 0;
     for (size_t i = 0; i < room; i++) {
         if (old[i].key)
-            insert(old[i].key, old[i].len);
+            insert(old[i]);
     }
     free(old);
 }
 
 static void
-have(uintptr_t key, size_t len)
+have(uintptr_t key, size_t len, void *from)
 {
     if (!a.on || !key)
         return;
     if (2 * (a.used + 1) > a.room)
         grow();
-    insert(key, len);
+    insert((struct had){ key, len, from });
 }
 
 /* What follows in the same run of slots must still be found. */
@@ -124,7 +128,7 @@ lose(uintptr_t key)
         later = a.slot[i];
         a.slot[i].key = 0;
         a.used--;
-        insert(later.key, later.len);
+        insert(later);
     }
 }
 
@@ -137,15 +141,17 @@ fd_key(int fd)
 static bool
 refused(void)
 {
-    if (!a.on)
+    if (!a.on || !a.fails)
         return false;
     a.count++;
-    if (!a.nth || a.count < a.nth || (a.fails == ALLOC_ONCE && a.count > a.nth))
+    if (!a.nth || a.count < a.nth || (a.times == FAULT_ONCE && a.count > a.nth))
         return false;
-    a.failed = true;
+    a.failed++;
     errno = ENOMEM;
     return true;
 }
+
+#define FROM __builtin_return_address(0)
 
 /* ---- what the daemon calls ----------------------------------------------- */
 
@@ -154,7 +160,7 @@ alloc_malloc(size_t n)
 {
     void *p = refused() ? NULL : malloc(n);
 
-    have((uintptr_t)p, 0);
+    have((uintptr_t)p, 0, FROM);
     return p;
 }
 
@@ -163,7 +169,7 @@ alloc_calloc(size_t n, size_t size)
 {
     void *p = refused() ? NULL : calloc(n, size);
 
-    have((uintptr_t)p, 0);
+    have((uintptr_t)p, 0, FROM);
     return p;
 }
 
@@ -177,7 +183,7 @@ alloc_realloc(void *old, size_t n)
     if (old)
         lose((uintptr_t)old);
     p = realloc(old, n);
-    have((uintptr_t)(p ? p : old), 0);
+    have((uintptr_t)(p ? p : old), 0, FROM);
     return p;
 }
 
@@ -187,7 +193,7 @@ alloc_posix_memalign(void **out, size_t align, size_t n)
     int rc = refused() ? ENOMEM : posix_memalign(out, align, n);
 
     if (!rc)
-        have((uintptr_t)*out, 0);
+        have((uintptr_t)*out, 0, FROM);
     return rc;
 }
 
@@ -196,7 +202,7 @@ alloc_strdup(const char *s)
 {
     char *p = refused() ? NULL : strdup(s);
 
-    have((uintptr_t)p, 0);
+    have((uintptr_t)p, 0, FROM);
     return p;
 }
 
@@ -211,7 +217,7 @@ alloc_asprintf(char **out, const char *fmt, ...)
         n = vasprintf(out, fmt, ap);
     va_end(ap);
     if (n >= 0)
-        have((uintptr_t)*out, 0);
+        have((uintptr_t)*out, 0, FROM);
     return n;
 }
 
@@ -230,9 +236,9 @@ alloc_host_memory(const char *name, size_t len, void **addr, int *fd)
 
     if (rc)
         return rc;
-    have((uintptr_t)*addr, len);
+    have((uintptr_t)*addr, len, FROM);
     if (fd)
-        have(fd_key(*fd), 0);
+        have(fd_key(*fd), 0, FROM);
     return 0;
 }
 
@@ -252,7 +258,7 @@ alloc_mmap(void *at, size_t len, int prot, int flags, int fd, off_t off)
     void *p = refused() ? MAP_FAILED : mmap(at, len, prot, flags, fd, off);
 
     if (p != MAP_FAILED)
-        have((uintptr_t)p, len);
+        have((uintptr_t)p, len, FROM);
     return p;
 }
 
@@ -271,7 +277,7 @@ alloc_fcntl(int fd, int cmd, ...)
         return fcntl(fd, cmd, arg);
     rc = refused() ? -1 : fcntl(fd, cmd, arg);
     if (rc >= 0)
-        have(fd_key(rc), 0);
+        have(fd_key(rc), 0, FROM);
     return rc;
 }
 
@@ -283,13 +289,56 @@ alloc_close(int fd)
     return close(fd);
 }
 
+static void
+share_have(const struct local_share *s, void *from)
+{
+    have(fd_key(s->memfd), 0, from);
+    for (uint32_t i = 0; i < s->queues; i++) {
+        have(fd_key(s->to_back[i]), 0, from);
+        have(fd_key(s->to_front[i]), 0, from);
+    }
+}
+
+int
+alloc_local_share_make(struct local_share *s, uint32_t pages, uint32_t queues)
+{
+    int rc = refused() ? -ENOMEM : local_share_make(s, pages, queues);
+
+    if (!rc)
+        share_have(s, FROM);
+    return rc;
+}
+
+int
+alloc_local_share_dup(struct local_share *to, const struct local_share *from)
+{
+    int rc = refused() ? -ENOMEM : local_share_dup(to, from);
+
+    if (!rc)
+        share_have(to, FROM);
+    return rc;
+}
+
+void
+alloc_local_share_close(struct local_share *s)
+{
+    if (s->memfd >= 0)
+        lose(fd_key(s->memfd));
+    for (uint32_t i = 0; i < s->queues; i++) {
+        if (s->to_back[i] >= 0)
+            lose(fd_key(s->to_back[i]));
+        if (s->to_front[i] >= 0)
+            lose(fd_key(s->to_front[i]));
+    }
+    local_share_close(s);
+}
+
 /* ---- what the test calls ------------------------------------------------- */
 
 void
 alloc_begin(void)
 {
     a.on = true;
-    a.count = 0;
 }
 
 void
@@ -313,12 +362,6 @@ alloc_resume(bool was)
     a.on = was;
 }
 
-uint64_t
-alloc_count(void)
-{
-    return a.count;
-}
-
 size_t
 alloc_live(void)
 {
@@ -326,14 +369,37 @@ alloc_live(void)
 }
 
 void
-alloc_fail(uint64_t nth, enum alloc_fails fails)
+alloc_print(void)
 {
-    a.nth = nth;
-    a.fails = fails;
-    a.failed = false;
+    for (size_t i = 0; i < a.room; i++) {
+        const struct had *h = &a.slot[i];
+
+        if (h->key & 1)
+            printf("not closed: %d, asked for at %p\n", (int)(h->key >> 1),
+                   h->from);
+        else if (h->key)
+            printf("not freed: a %s, asked for at %p\n",
+                   h->len ? "mapping" : "block", h->from);
+    }
 }
 
-bool
+void
+alloc_fail(unsigned long nth, enum fault_times times)
+{
+    a.fails = true;
+    a.count = a.failed = 0;
+    a.nth = nth;
+    a.times = times;
+}
+
+unsigned long
+alloc_fail_end(void)
+{
+    a.fails = false;
+    return a.count;
+}
+
+unsigned long
 alloc_failed(void)
 {
     return a.failed;
@@ -342,13 +408,13 @@ alloc_failed(void)
 void
 alloc_adopt(void *p)
 {
-    have((uintptr_t)p, 0);
+    have((uintptr_t)p, 0, FROM);
 }
 
 void
 alloc_adopt_fd(int fd)
 {
-    have(fd_key(fd), 0);
+    have(fd_key(fd), 0, FROM);
 }
 
 void

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* From here on, what is asked for is remembered and counted from 1. */
+/* From here on, what is asked for is remembered and counted. */
 void alloc_begin(void);
 /* No longer; what is remembered stays so until it is freed. */
 void alloc_end(void);
@@ -25,16 +25,18 @@ void alloc_end(void);
  * Pause gives what resume takes. */
 bool alloc_pause(void);
 void alloc_resume(bool);
-/* Since alloc_begin(). */
-uint64_t alloc_count(void);
 /* Things that are remembered: blocks, mappings, descriptors. */
 size_t alloc_live(void);
+/* A line on stdout for each of them, with the address of who asked for it. */
+void alloc_print(void);
 
-enum alloc_fails { ALLOC_ONCE, ALLOC_EVER };
-/* The n-th from alloc_begin() fails, or all from there on; 0: none. */
-void alloc_fail(uint64_t nth, enum alloc_fails);
-/* Whether one failed since alloc_fail(). */
-bool alloc_failed(void);
+enum fault_times { FAULT_ONCE, FAULT_FOR_EVER };
+/* The n-th from here fails, or all from there on; 0: none. */
+void alloc_fail(unsigned long nth, enum fault_times);
+/* None fails any more; how many there were since alloc_fail(). */
+unsigned long alloc_fail_end(void);
+/* How many of them failed. */
+unsigned long alloc_failed(void);
 
 /* Memory that was malloc'd for the daemon by another, and is its own now. */
 void alloc_adopt(void *);

@@ -2,7 +2,7 @@
 # The whole daemon in a simulated world.  Its objects are the shipping ones;
 # what they ask of the C library is renamed, so that a killed daemon's memory
 # can be taken back, and counted: see tests/sim/alloc.h.
-DAEMON_OBJECTS = libxenbus.a libdisk.a libchannel.a libblkconfig.a libchain.a \
+DAEMON_OBJECTS = libcontrol.a libxenbus.a libdisk.a libchannel.a libblkconfig.a libchain.a \
 	plugins/libplugins_static.a
 tests/sim/daemon/libdaemon_tracked.a: $(DAEMON_OBJECTS) tests/sim/alloc.syms
 	$(AM_V_GEN)$(MKDIR_P) tests/sim/daemon/tracked && \
@@ -35,7 +35,7 @@ daemon_rig_wraps = -Wl,--wrap=ring_take -Wl,--wrap=ring_respond \
 	-Wl,--wrap=inflight_free -Wl,--wrap=inflight_mark
 daemon_rig_ldflags = $(AM_LDFLAGS) $(daemon_rig_wraps) \
 	-Wl,-u,blk_plugins_static -Wl,--wrap=blk_plugins_static
-daemon_rig_libs = tests/sim/daemon/libdaemon_tracked.a libcontrol.a \
+daemon_rig_libs = tests/sim/daemon/libdaemon_tracked.a \
 	libhost.a $(HOST_LIBS) $(CONFIG_LIBS) $(JSON_LIBS) -ldl -lm
 
 check_PROGRAMS += tests/sim/daemon/blktapd-sim

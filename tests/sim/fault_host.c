@@ -344,7 +344,7 @@ counted_read(struct store *s, store_tx tx, const char *path, size_t *len)
 
     if (error)
         errno = -error;
-    alloc_give(text);
+    alloc_adopt(text);
     return text;
 }
 
@@ -356,7 +356,7 @@ counted_list(struct store *s, store_tx tx, const char *path, unsigned *n)
 
     if (error)
         errno = -error;
-    alloc_give(names);
+    alloc_adopt(names);
     return names;
 }
 
@@ -450,52 +450,22 @@ fault_store(struct store *s)
 /* ---- shared memory ------------------------------------------------------- */
 
 int __real_host_memory(const char *, size_t, void **, int *);
-void __real_host_memory_free(void *, size_t, int);
 int __wrap_host_memory(const char *, size_t, void **, int *);
-void __wrap_host_memory_free(void *, size_t, int);
 int __real_local_share_make(struct local_share *, uint32_t, uint32_t);
 int __wrap_local_share_make(struct local_share *, uint32_t, uint32_t);
 int __real_local_share_dup(struct local_share *, const struct local_share *);
 int __wrap_local_share_dup(struct local_share *, const struct local_share *);
 
-enum { MEMORIES = 256 };
-static struct {
-    void *addr;
-    size_t len;
-    int fd;
-} memory[MEMORIES];
-
+/* The world has some, too. */
 int
 __wrap_host_memory(const char *name, size_t len, void **addr, int *fd)
 {
-    bool world = !strncmp(name, "sim-", 4);
-    int error = world ? 0 : fails("memory");
-    unsigned i;
+    int error = strncmp(name, "sim-", 4) ? fails("memory") : 0;
 
-    if (error) {
-        *addr = NULL;
-        return error;
-    }
-    error = __real_host_memory(name, len, addr, fd);
-    for (i = 0; !world && !error && i < MEMORIES; i++) {
-        if (memory[i].addr)
-            continue;
-        memory[i].addr = *addr;
-        memory[i].len = len;
-        memory[i].fd = fd ? *fd : -1;
-        break;
-    }
+    if (!error)
+        return __real_host_memory(name, len, addr, fd);
+    *addr = NULL;
     return error;
-}
-
-void
-__wrap_host_memory_free(void *addr, size_t len, int fd)
-{
-    for (unsigned i = 0; addr && i < MEMORIES; i++) {
-        if (memory[i].addr == addr)
-            memory[i].addr = NULL;
-    }
-    __real_host_memory_free(addr, len, fd);
 }
 
 int
@@ -519,20 +489,4 @@ fault_killed(void)
 {
     memset(watch, 0, sizeof watch);
     memset(call, 0, sizeof call);
-    for (unsigned i = 0; i < MEMORIES; i++) {
-        if (memory[i].addr)
-            __real_host_memory_free(memory[i].addr, memory[i].len,
-                                    memory[i].fd);
-        memory[i].addr = NULL;
-    }
-}
-
-unsigned
-fault_memory_left(void)
-{
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < MEMORIES; i++)
-        n += memory[i].addr != NULL;
-    return n;
 }

@@ -11,15 +11,15 @@
 #define TESTS_SIM_FAULT_HOST_H
 
 #include "host/sim.h"
-#include "tests/sim/fault_alloc.h"
+#include "tests/sim/alloc.h"
 
 /* Everything made by these has its calls counted. */
 void fault_loop(struct loop *);
 void fault_tap(struct tap *);
 void fault_store(struct store *);
 
-/* As alloc_begin() and alloc_end().  error: a positive errno; those calls that
- * can't fail with it fail with EIO. */
+/* As alloc_fail() and alloc_fail_end().  error: a positive errno; those calls
+ * that can't fail with it fail with EIO. */
 void fault_begin(unsigned long at, enum fault_times, int error);
 unsigned long fault_end(void);
 unsigned long fault_failed(void);
@@ -32,10 +32,7 @@ unsigned long fault_ios(uint64_t *longest);
 /* Descriptors that some loop watches are looked at, and what is ready is
  * reported; true when something was. */
 bool fault_poll(struct sim *);
-/* Forgets watches and calls of loops that are dead; shared memory of the
- * program is unmapped. */
+/* Forgets watches and calls of loops that are dead. */
 void fault_killed(void);
-/* Pieces of shared memory that are there. */
-unsigned fault_memory_left(void);
 
 #endif

@@ -71,9 +71,7 @@ put(const struct guest *g, const char *node, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(value, sizeof value, fmt, ap);
     va_end(ap);
-    alloc_off();
     sim_store_write(g->sim, path, "%s", value);
-    alloc_on();
 }
 
 static int
@@ -122,10 +120,8 @@ guest_detach(struct guest *g)
 void
 guest_forget(struct guest *g)
 {
-    alloc_off();
     sim_store_rm(g->sim, g->back);
     sim_store_rm(g->sim, g->front);
-    alloc_on();
 }
 
 static void
@@ -263,9 +259,7 @@ push(struct guest *g)
 {
     for (unsigned q = 0; q < QUEUES; q++) {
         memcpy(g->ring[q], &g->prod[q], 4);
-        alloc_off();
         sim_port_notify(g->sim, g->domid, g->port[q]);
-        alloc_on();
     }
 }
 
@@ -343,12 +337,38 @@ static void
 keep_table(void *ctx, const char *key, int fd)
 {
     struct rig *r = ctx;
+    struct rig_table *t = NULL;
 
-    if (strcmp(key, "vbd.7.51712"))
+    for (int i = 0; i < RIG_TABLES; i++) {
+        if (!strcmp(r->table[i].key, key))
+            t = &r->table[i];
+        else if (!t && !r->table[i].key[0])
+            t = &r->table[i];
+    }
+    REQUIRE(t);
+    if (t->key[0])
+        close(t->fd);
+    t->key[0] = '\0';
+    if (fd < 0)
         return;
-    if (r->table >= 0)
-        close(r->table);
-    r->table = fd >= 0 ? dup(fd) : -1;
+    snprintf(t->key, sizeof t->key, "%s", key);
+    t->fd = dup(fd);
+}
+
+static int
+inherit(struct rig *r)
+{
+    int rc = 0;
+
+    for (int i = 0; i < RIG_TABLES && !rc; i++) {
+        if (r->table[i].key[0]) {
+            int fd = dup(r->table[i].fd);
+
+            alloc_adopt_fd(fd);
+            rc = disks_inherit(r->disks, r->table[i].key, fd);
+        }
+    }
+    return rc;
 }
 
 static void
@@ -384,8 +404,8 @@ rig_start(struct rig *r)
     if (!rc)
         rc = disks_new(&r->disks, r->control, &r->data, &r->sweep, 1,
                        &disks_events, r);
-    if (!rc && r->table >= 0)
-        disks_inherit(r->disks, "vbd.7.51712", dup(r->table));
+    if (!rc)
+        rc = inherit(r);
     if (!rc)
         rc = xenbus_new(&r->xenbus, r->control, r->store, r->disks, r->conf,
                         &xenbus_events, r, why, sizeof why);
@@ -434,14 +454,12 @@ void
 rig_new(struct rig *r, const char *conf)
 {
     memset(r, 0, sizeof *r);
-    r->table = -1;
     r->fds = fds_open();
+    alloc_begin();
     rig_sentences = 0;
     rig_sentence[0] = '\0';
     log_tap(heard, NULL);
-    alloc_off(); /* it makes itself in a way that is not seen to be its own */
     r->sim = sim_new(1);
-    alloc_on();
     sim_store_write(r->sim, "/local/domain/0/domid", "0");
     sim_store_write(r->sim, "domid", "0");
     sim_file_make(r->sim, "/a.img", 4 << 20);
@@ -470,7 +488,7 @@ rig_kill(struct rig *r)
     r->disks = NULL;
     r->xenbus = NULL;
     r->sweep = NULL;
-    alloc_killed();
+    alloc_free_all();
     fault_killed();
 }
 
@@ -545,10 +563,12 @@ rig_end(struct rig *r)
     r->store->ops->free(r->store);
     r->data->ops->free(r->data);
     r->control->ops->free(r->control);
-    if (r->table >= 0)
-        close(r->table);
+    for (int i = 0; i < RIG_TABLES; i++) {
+        if (r->table[i].key[0])
+            close(r->table[i].fd);
+    }
     sim_free(r->sim);
-    CHECK_EQ(alloc_left(false), 0);
-    CHECK_EQ(fault_memory_left(), 0);
+    CHECK_EQ(alloc_live(), 0);
+    alloc_end();
     CHECK_EQ(fds_open(), r->fds);
 }

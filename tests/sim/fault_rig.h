@@ -10,7 +10,7 @@
 #include "control/commands.h"
 #include "tests/sim/fault_host.h"
 
-enum { QUEUES = 2, ASKED_MAX = 64, DATA_PAGES = 48 };
+enum { QUEUES = 2, ASKED_MAX = 64, DATA_PAGES = 48, RIG_TABLES = 8 };
 #define SECOND UINT64_C(1000000000)
 
 struct guest {
@@ -25,6 +25,11 @@ struct guest {
     bool leaves; /* does not come back after the back-end has closed */
 };
 
+struct rig_table {
+    char key[64]; /* "": none */
+    int fd;
+};
+
 struct rig {
     struct sim *sim;
     struct loop *control, *data;
@@ -37,7 +42,7 @@ struct rig {
     struct conf *conf;
     struct daemon_view view;
     struct guest guest, neighbour;
-    int table; /* of the guest's disk, as the service manager keeps it */
+    struct rig_table table[RIG_TABLES]; /* kept by the service manager */
     bool stopped, over;
     int fds; /* that were open before */
 };

@@ -10,8 +10,6 @@
 
 #include "tests/sim/daemon/points.h"
 
-#include <errno.h>
-
 #include "channel/inflight.h"
 #include "channel/ring.h"
 #include "tests/sim/daemon/world.h"
@@ -36,22 +34,6 @@ points_pass(void)
         w->inside = false;
         longjmp(w->out, 1);
     }
-}
-
-/* Whether the call that comes fails. */
-static bool
-fails(void)
-{
-    struct world *w = points_world;
-
-    if (!w || !w->inside)
-        return false;
-    w->calls++;
-    if (!w->fail_at || w->calls < w->fail_at ||
-        (!w->fail_ever && w->calls > w->fail_at))
-        return false;
-    w->call_failed = true;
-    return true;
 }
 
 /* ---- loops --------------------------------------------------------------- */
@@ -127,7 +109,7 @@ map(struct tap *t, uint32_t domid, const uint32_t *refs, unsigned n, void **at)
     int rc;
 
     points_pass();
-    rc = fails() ? -EIO : tap_real->map(t, domid, refs, n, at);
+    rc = tap_real->map(t, domid, refs, n, at);
     points_pass();
     return rc;
 }
@@ -146,7 +128,7 @@ copy(struct tap *t, struct tap_copy *c, unsigned n)
     int rc;
 
     points_pass();
-    rc = fails() ? -EIO : tap_real->copy(t, c, n);
+    rc = tap_real->copy(t, c, n);
     points_pass();
     return rc;
 }
@@ -157,7 +139,7 @@ bind_port(struct tap *t, uint32_t domid, uint32_t port)
     int rc;
 
     points_pass();
-    rc = fails() ? -EIO : tap_real->bind(t, domid, port);
+    rc = tap_real->bind(t, domid, port);
     points_pass();
     return rc;
 }
@@ -212,13 +194,10 @@ points_tap(struct tap *t)
 static char *
 store_read(struct store *s, store_tx tx, const char *path, size_t *len)
 {
-    char *v = NULL;
+    char *v;
 
     points_pass();
-    if (fails())
-        errno = EIO;
-    else
-        v = store_real->read(s, tx, path, len);
+    v = store_real->read(s, tx, path, len);
     alloc_adopt(v);
     return v;
 }
@@ -226,13 +205,10 @@ store_read(struct store *s, store_tx tx, const char *path, size_t *len)
 static char **
 store_list(struct store *s, store_tx tx, const char *path, unsigned *n)
 {
-    char **v = NULL;
+    char **v;
 
     points_pass();
-    if (fails())
-        errno = EIO;
-    else
-        v = store_real->list(s, tx, path, n);
+    v = store_real->list(s, tx, path, n);
     alloc_adopt(v);
     return v;
 }
@@ -243,7 +219,7 @@ store_write(struct store *s, store_tx tx, const char *path, const char *value)
     int rc;
 
     points_pass();
-    rc = fails() ? -EIO : store_real->write(s, tx, path, value);
+    rc = store_real->write(s, tx, path, value);
     points_pass();
     return rc;
 }
@@ -254,7 +230,7 @@ store_rm(struct store *s, store_tx tx, const char *path)
     int rc;
 
     points_pass();
-    rc = fails() ? -EIO : store_real->rm(s, tx, path);
+    rc = store_real->rm(s, tx, path);
     points_pass();
     return rc;
 }
@@ -263,7 +239,7 @@ static int
 store_begin(struct store *s, store_tx *tx)
 {
     points_pass();
-    return fails() ? -EIO : store_real->begin(s, tx);
+    return store_real->begin(s, tx);
 }
 
 static int
@@ -272,12 +248,7 @@ store_end(struct store *s, store_tx tx, bool commit)
     int rc;
 
     points_pass();
-    if (fails()) {
-        store_real->end(s, tx, false);
-        rc = -EIO;
-    } else {
-        rc = store_real->end(s, tx, commit);
-    }
+    rc = store_real->end(s, tx, commit);
     points_pass();
     return rc;
 }
@@ -288,7 +259,7 @@ store_watch(struct store *s, const char *path, const char *token)
     int rc;
 
     points_pass();
-    rc = fails() ? -EIO : store_real->watch(s, path, token);
+    rc = store_real->watch(s, path, token);
     points_pass();
     return rc;
 }

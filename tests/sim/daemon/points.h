@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* points.h: where a daemon can be killed, and which of its calls can fail. */
+/* points.h: where a daemon can be killed. */
 #ifndef TESTS_SIM_DAEMON_POINTS_H
 #define TESTS_SIM_DAEMON_POINTS_H
 

@@ -110,7 +110,7 @@ inherit(struct world *w)
             continue;
         fd = fcntl(w->table[i].fd, F_DUPFD_CLOEXEC, 3);
         alloc_adopt_fd(fd);
-        disks_inherit(w->disks, w->table[i].key, fd);
+        (void)disks_inherit(w->disks, w->table[i].key, fd);
     }
 }
 
@@ -238,14 +238,6 @@ void
 world_kill_in(struct world *w, uint64_t n)
 {
     w->kill_at = n ? w->points + n : 0;
-}
-
-void
-world_fail_in(struct world *w, uint64_t n, bool ever)
-{
-    w->fail_at = n ? w->calls + n : 0;
-    w->fail_ever = ever;
-    w->call_failed = false;
 }
 
 /* ---- reload, stop -------------------------------------------------------- */

@@ -50,9 +50,6 @@ struct world {
     uint64_t points, kill_at;
     bool inside; /* the daemon runs: a point may end it */
     jmp_buf out;
-    /* Calls that can fail, and the one that does; 0: none. */
-    uint64_t calls, fail_at;
-    bool fail_ever, call_failed;
     uint64_t kills, restarts, recovered, quarantined;
     char why[400];
 };
@@ -74,8 +71,6 @@ bool world_step(struct world *);
 void world_kill(struct world *);
 /* It will be killed at the n-th point from here; 0: not. */
 void world_kill_in(struct world *, uint64_t points);
-/* The n-th call that can fail, from here, fails; ever: and all after it. */
-void world_fail_in(struct world *, uint64_t calls, bool ever);
 /* SIGHUP: conf becomes the world's. */
 void world_reload(struct world *, struct conf *);
 /* What a person asks of a disk; nothing when it is not open.  Does not wait. */
