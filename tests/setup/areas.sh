@@ -71,15 +71,20 @@ link_plugins()
     find "$1/plugins" -name '*.so' -path '*/.libs/*' -exec ln -sf -t "$1/.plugins" {} +
 }
 
-run_programs()
+# side_by_side COMMAND ARGUMENT...: COMMAND with each, as many at a time as
+# there are processors.
+side_by_side()
 {
-    local n
+    local command=$1 n
 
-    for n in "$@"; do
-        while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
-        run_program "$n" &
-    done
-    wait
+    shift
+    (
+        for n in "$@"; do
+            while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+            "$command" "$n" &
+        done
+        wait
+    )
 }
 
 # ---- build ------------------------------------------------------------------
@@ -93,23 +98,30 @@ build_clang()
 # The unit and simulation tests again, under ASan and UBSan.
 build_sanitize()
 {
-    local t rc=0
-
     build_tree "$build-sanitize" --enable-werror --enable-sanitize \
         CFLAGS='-O1 -g' &&
         make -s -C "$build-sanitize" -j"$(nproc)" check-build || return 1
     link_plugins "$build-sanitize"
-    for t in $(make -s -C "$build-sanitize" list-tests |
-        grep -E '(unit|sim)/'); do
-        [ -x "$build-sanitize/$t" ] || continue
-        echo "-- $t"
-        ( cd "$build-sanitize" && srcdir=$top top_srcdir=$top \
-            top_builddir=$build-sanitize SANITIZED=1 \
-            BLKTAPD_PLUGINDIR=$build-sanitize/.plugins \
-            ASAN_OPTIONS=detect_leaks=1 timeout 600 "./$t" )
-        case $? in 0|77) ;; *) echo "FAILED $t"; rc=1 ;; esac
-    done
-    return $rc
+    rm -f "$build-sanitize/failed"
+    # shellcheck disable=SC2046
+    side_by_side sanitized $(make -s -C "$build-sanitize" list-tests |
+        grep -E '(unit|sim)/')
+    [ ! -e "$build-sanitize/failed" ]
+}
+
+sanitized()
+{
+    local log=$build-sanitize/$1.out
+
+    [ -x "$build-sanitize/$1" ] || return 0
+    ( cd "$build-sanitize" && srcdir=$top top_srcdir=$top \
+        top_builddir=$build-sanitize SANITIZED=1 \
+        BLKTAPD_PLUGINDIR=$build-sanitize/.plugins \
+        ASAN_OPTIONS=detect_leaks=1 timeout 600 "./$1" ) >"$log" 2>&1
+    case $? in
+    0|77) echo "-- $1" ;;
+    *) echo "FAILED $1"; tail -n 40 "$log"; touch "$build-sanitize/failed" ;;
+    esac
 }
 
 # Branches of the channel, recovery and config commit that no test takes: each
@@ -157,20 +169,37 @@ run_build()
 
 # ---- xen --------------------------------------------------------------------
 
+# The images of the lab are made while the other tests run.
+prepare_lab()
+{
+    nice tests/xen/lab build >"$build-lab.log" 2>&1 &
+    lab_pid=$!
+}
+
+# What is installed in dom0.
+stage()
+{
+    # shellcheck disable=SC2086
+    { build_tree "$build-install" $install_options &&
+        stage_tree "$build-install/tree"; } >"$logs/stage.log" 2>&1
+}
+
 run_xen()
 {
-    local tree=$build-install/tree n
+    local n why=
 
     mkdir -p "$logs/xen"
-    if ! { build_tree "$build-install" $install_options &&
-        stage_tree "$tree"; } >"$logs/xen/stage.log" 2>&1; then
+    wait "$lab_pid" || why=$build-lab.log
+    [ -e "$build-install/tree/usr" ] || why=$logs/stage.log
+    if [ -n "$why" ]; then
         for n in "$@"; do
-            cp "$logs/xen/stage.log" "$logs/$n.log"
+            cp "$why" "$logs/$n.log"
             result "$n" 1 0
         done
         return
     fi
-    tests/xen/check --tree "$tree" --logs "$logs/xen" "${@#xen/}" |
+    tests/xen/check --tree "$build-install/tree" --logs "$logs/xen" \
+        "${@#xen/}" |
         while read -r word n secs; do
             case $word in
             pass) result "xen/$n" 0 "$secs" ;;
@@ -179,6 +208,17 @@ run_xen()
             *) echo "      $word $n $secs" ;;
             esac
         done
+}
+
+# ---- all ----------------------------------------------------------------------
+
+run_one()
+{
+    case $1 in
+    build/*) run_build "$1" ;;
+    stage) stage ;;
+    *) run_program "$1" ;;
+    esac
 }
 
 run_areas()
@@ -193,7 +233,12 @@ run_areas()
         esac
     done
     link_plugins "$build"
-    [ ${#programs[@]} = 0 ] || run_programs "${programs[@]}"
-    for n in "${builds[@]}"; do run_build "$n"; done
+    [ ${#programs[@]} = 0 ] || side_by_side run_one "${programs[@]}"
+    phase programs
+    rm -rf "$build-install/tree"
+    [ ${#xens[@]} = 0 ] || builds+=(stage)
+    [ ${#builds[@]} = 0 ] || side_by_side run_one "${builds[@]}"
+    phase builds
     [ ${#xens[@]} = 0 ] || run_xen "${xens[@]}"
+    phase xen
 }

@@ -6,6 +6,14 @@ build=${BLKTAPD_BUILD:-$top/build}
 
 say() { printf '%s\n' "== $*"; }
 
+# phase NAME: says what has passed since the last.
+phase_began=$SECONDS
+phase()
+{
+    say "phase $1: $((SECONDS - phase_began)) s"
+    phase_began=$SECONDS
+}
+
 die()
 {
     printf '%s\n' "$*" >&2
