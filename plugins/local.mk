@@ -42,6 +42,21 @@ plugins_null_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_trace_la_SOURCES = $(trace_sources) $(match_sources)
 plugins_trace_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 
+# On libraries that no other program of ours needs: so not in the static one.
+crypt_sources = plugins/crypt/crypt.c plugins/crypt/crypt.h \
+	plugins/crypt/crypt_io.c plugins/crypt/crypt_open.c \
+	plugins/crypt/luks.c plugins/crypt/luks.h plugins/crypt/key.c \
+	plugins/crypt/key.h plugins/crypt/xts.c plugins/crypt/xts.h \
+	plugins/crypt/secret.c plugins/crypt/secret.h
+if HAVE_CRYPT
+plugin_LTLIBRARIES += plugins/crypt.la
+plugins_crypt_la_SOURCES = $(crypt_sources)
+plugins_crypt_la_CFLAGS = $(CRYPT_CFLAGS) $(AM_CFLAGS)
+plugins_crypt_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_crypt_la_LIBADD = $(CRYPT_LIBS)
+dist_man_MANS += plugins/crypt/blktap-crypt.7
+endif
+
 noinst_LIBRARIES += plugins/libplugins_static.a
 plugins_libplugins_static_a_SOURCES = plugins/static.c $(match_sources) \
 	$(delay_sources) $(error_sources) $(file_sources) $(limit_sources) $(memory_sources) \
@@ -55,3 +70,4 @@ dist_man_MANS += plugins/delay/blktap-delay.7 plugins/error/blktap-error.7 \
 	plugins/trace/blktap-trace.7
 
 include tests/unit/plugin.mk
+include tests/unit/crypt.mk

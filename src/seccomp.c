@@ -117,9 +117,9 @@ const struct seccomp_call seccomp_calls[] = {
     CALL(munmap, "the same"),
     CALL(mremap, "the same"),
     CALL(mprotect, "stacks of threads; modules"),
-    CALL(madvise, "memory that went cold"),
+    CALL(madvise, "memory that went cold; keys that no dump shall have"),
     CALL(brk, "libc: its allocator"),
-    CALL(mlock, "buffers"),
+    CALL(mlock, "buffers, keys"),
     CALL(munlock, "the same"),
     CALL(memfd_create, "buffers, in-flight tables, local rings"),
     CALL(futex, "locks"),
@@ -160,6 +160,9 @@ static int
 add_arguments(scmp_filter_ctx c)
 {
     static const int families[] = { AF_UNIX, AF_INET, AF_INET6 };
+    /* Only to find a key and to read it: what crypt is opened with. */
+    static const unsigned keys[] = { 8 /* KEYCTL_LINK */, 9 /* _UNLINK */,
+                                     10 /* _SEARCH */, 11 /* _READ */ };
     static const unsigned controls[] = { 15 /* PR_SET_NAME */,
                                          16 /* PR_GET_NAME */,
                                          0x53564d41 /* PR_SET_VMA */ };
@@ -173,6 +176,9 @@ add_arguments(scmp_filter_ctx c)
     for (i = 0; !rc && i < 3; i++)
         rc = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
                               SCMP_A0(SCMP_CMP_EQ, controls[i], 0));
+    for (i = 0; !rc && i < 4; i++)
+        rc = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(keyctl), 1,
+                              SCMP_A0(SCMP_CMP_EQ, keys[i], 0));
     /* Only to look, and of oneself. */
     if (!rc)
         rc = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2,

@@ -338,6 +338,11 @@ struct blk_work {
 };
 void blk_work_start(struct blk_layer *, struct blk_work *);
 
+/* Zeroed memory that has a descriptor, for a library that wants a file; none of
+ * it is taken until it is touched.  0 or -errno. */
+int blk_memory(struct blk_layer *, size_t len, void **addr, int *fd);
+void blk_memory_free(struct blk_layer *, void *addr, size_t len, int fd);
+
 /* events: POLLIN, POLLOUT of poll(2). */
 struct blk_watch {
     int fd;

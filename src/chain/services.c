@@ -79,6 +79,19 @@ blk_work_start(struct blk_layer *l, struct blk_work *work)
     loop->ops->work(loop, work);
 }
 
+int
+blk_memory(struct blk_layer *l, size_t len, void **addr, int *fd)
+{
+    return host_memory(l->name, len, addr, fd);
+}
+
+void
+blk_memory_free(struct blk_layer *l, void *addr, size_t len, int fd)
+{
+    (void)l;
+    host_memory_free(addr, len, fd);
+}
+
 void
 blk_watch_start(struct blk_layer *l, struct blk_watch *w)
 {

@@ -55,6 +55,7 @@ static const struct {
     { "setns", SYS_setns, { -1 } },
     { "personality", SYS_personality, { 0xffffffff } },
     { "keyctl", SYS_keyctl, { -1 } },
+    { "keyctl(KEYCTL_SETPERM)", SYS_keyctl, { 5, -1 } },
     { "add_key", SYS_add_key, { 0 } },
     { "io_uring_setup", SYS_io_uring_setup, { 0 } },
     { "prctl(PR_SET_DUMPABLE)", SYS_prctl, { 4, 9 } },
@@ -134,6 +135,9 @@ all_allowed(void)
     }
     if (socket(AF_UNIX, SOCK_STREAM, 0) < 0 ||
         (socket(AF_INET, SOCK_STREAM, 0) < 0 && errno == EPERM))
+        bad = 1;
+    if (syscall(SYS_keyctl, 11 /* KEYCTL_READ */, -1, 0, 0, 0) != -1 ||
+        errno == EPERM)
         bad = 1;
     return bad;
 }

@@ -110,7 +110,7 @@ way_start(struct model_way *w)
     io->op = dice < 40   ? BLK_READ
              : dice < 80 ? BLK_WRITE
              : dice < 85 ? BLK_FLUSH
-             : dice < 92 ? BLK_ZERO
+             : dice < 92 ? (m->no_zero ? BLK_READ : BLK_ZERO)
              : m->trim   ? BLK_DISCARD
                          : BLK_READ;
     io->flags = io->op == BLK_ZERO && run_random(r) % 2 ? BLK_UNMAP : 0;
