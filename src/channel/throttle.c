@@ -26,7 +26,7 @@
 #include "channel/internal.h"
 
 #define BURST_NS UINT64_C(100000000)
-#define PAUSE_NS UINT64_C(1000000)     /* at least: a timer is not free */
+#define PAUSE_NS UINT64_C(5000000)     /* at least: waking up is not free */
 #define CALM_NS  UINT64_C(10000000000) /* then it is news again */
 
 /* 0: it may be open. */

@@ -87,7 +87,8 @@ rubbish_is_bounded(unsigned queues)
     CHECK(chan_stats(g.chan)->malformed - first <= 10000 + 64 * queues);
     CHECK(chan_stats(g.chan)->malformed - first >= 8000);
     CHECK(chan_stats(g.chan)->throttled > 10);
-    CHECK(chan_stats(g.chan)->throttled <= 2000);
+    /* Each time it opens again the loop wakes up for it. */
+    CHECK(chan_stats(g.chan)->throttled <= 500);
     CHECK_EQ(news, 1);
     CHECK_EQ(g.sink.given, 0);
     rig_end(&g);
