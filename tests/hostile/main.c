@@ -104,6 +104,7 @@ static bool
 case_run(struct dev *d, const struct hostile_case *c)
 {
     struct report r = { .found = "nothing" };
+    uint64_t began = ms_now(d);
 
     if ((c->needs & NEEDS_STORE && !d->t->store) ||
         (c->needs & NEEDS_THREADS && !d->t->threads)) {
@@ -114,11 +115,12 @@ case_run(struct dev *d, const struct hostile_case *c)
         c->run(d, &r);
         serves(d, &r);
     }
-    printf("%-4s %s (%s): expected: %s; found: %s\n",
+    printf("%-4s %s (%s): expected: %s; found: %s; "
+           "%" PRIu64 " ms\n",
            r.bad       ? "FAIL"
            : r.skipped ? "skip"
                        : "ok",
-           c->name, c->about, c->expected, r.found);
+           c->name, c->about, c->expected, r.found, ms_now(d) - began);
     fflush(stdout);
     return !r.bad;
 }

@@ -8,6 +8,20 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { SHORT = 1000 };
+
+/* A word at each tenth of the way, for those who wait in front of a slow
+ * machine; none when the way is short. */
+static void
+progress(const char *what, uint64_t before, uint64_t done, uint64_t n)
+{
+    if (n < SHORT || before * 10 / n == done * 10 / n)
+        return;
+    printf("... %llu of %llu %s\n", (unsigned long long)done,
+           (unsigned long long)n, what);
+    fflush(stdout);
+}
+
 static void
 wrong_segment(struct dev *d, struct req *r)
 {
@@ -129,9 +143,13 @@ soak(struct dev *d, uint64_t n, struct tally *t)
     memset(t, 0, sizeof(*t));
     if (reopen(d, QUEUES, ORDER, ABI_64))
         return false;
-    while (t->sent < n)
-        if (!round_of(d, n - t->sent, t))
+    while (t->sent < n) {
+        uint64_t before = t->sent;
+
+        if (!round_of(d, n - before, t))
             return false;
+        progress("wrong requests", before, t->sent, n);
+    }
     return !t->accepted;
 }
 
@@ -170,6 +188,7 @@ toggles(struct dev *d, uint64_t n)
 
             d->t->write(d, "state", s, strlen(s));
         }
+        progress("toggles", i, i + 1, n);
     }
     return whole;
 }
