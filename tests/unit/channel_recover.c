@@ -304,15 +304,13 @@ static void
 fail_flush(void)
 {
     struct blkif_op op = rw(BLKIF_FLUSH, 1, 0, 0);
-    struct chan_io *io;
 
     front_put(&m.rig.front[0], &op);
     front_push(&m.rig.front[0]);
     fake_run(&m.rig.fake);
     REQUIRE(m.n == 1);
-    io = pick(0);
-    chan_lossy(chan_of(io));
-    chan_complete(io, -EIO);
+    chan_lossy(chan_of(m.io[0]));
+    chan_complete(pick(0), -EIO);
     fake_run(&m.rig.fake);
 }
 
