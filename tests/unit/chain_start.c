@@ -14,7 +14,8 @@ struct table {
     bool starting;
     uint64_t mark;
     struct blk_req *held;
-    _Alignas(BLK_MEM_ALIGN) unsigned char data[512];
+    unsigned char *data; /* in room, where it is aligned: self is not */
+    unsigned char room[512 + BLK_MEM_ALIGN];
 };
 static int table_error; /* of the next start() */
 
@@ -32,12 +33,12 @@ table_io(struct blk_layer *l, int op)
     struct table *t = blk_self(l);
     struct blk_req *r;
 
-    t->v = (struct iovec){ t->data, sizeof(t->data) };
+    t->v = (struct iovec){ t->data, 512 };
     t->sg = (struct blk_sg){ .v = &t->v, .n = 1, .skip = 0 };
-    r = blk_new(l, op, 0, op == BLK_FLUSH ? 0 : sizeof(t->data), t->sg);
+    r = blk_new(l, op, 0, op == BLK_FLUSH ? 0 : 512, t->sg);
     REQUIRE(r);
     blk_down(l, r);
-    CHECK(!blk_new(l, op, 0, sizeof(t->data), t->sg)); /* own = 1 */
+    CHECK(!blk_new(l, op, 0, 512, t->sg)); /* own = 1 */
 }
 
 static void
@@ -47,6 +48,7 @@ table_start(struct blk_layer *l, struct blk_layer *old)
 
     (void)old;
     t->l = l;
+    t->data = t->room + BLK_MEM_ALIGN - (uintptr_t)t->room % BLK_MEM_ALIGN;
     t->starting = true;
     note("start%u", l->index);
     CHECK(!blk_last(l));
