@@ -16,3 +16,16 @@ tests_unit_plugin_crypt_LDFLAGS = $(plugin_test_ldflags)
 tests_unit_plugin_crypt_LDADD = $(plugin_test_ldadd) $(CRYPT_LIBS)
 endif
 EXTRA_DIST += tests/functional/crypt
+
+# Headers of any bytes.
+dist_check_SCRIPTS += tests/fuzz/luks.test
+if HAVE_CRYPT
+if HAVE_FUZZ_CC
+TESTS += tests/fuzz/luks.test
+FUZZ_TARGETS += tests/fuzz/luks.fuzz
+tests/fuzz/luks.fuzz: tests/fuzz/luks.c plugins/crypt/luks.c
+	$(FUZZ_BUILD) $(srcdir)/tests/fuzz/luks.c $(CRYPT_LIBS)
+tests/fuzz/luks.log: tests/fuzz/luks.fuzz
+endif
+endif
+EXTRA_DIST += tests/fuzz/luks.c tests/fuzz/corpus/luks
