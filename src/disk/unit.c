@@ -55,31 +55,6 @@ unit_job_over(struct unit *u, int status, const char *why)
         unit_next(u);
 }
 
-static void
-news_arrived(struct loop_mail *m)
-{
-    disk_news(
-        (struct unit_news *)((char *)m - offsetof(struct unit_news, mail)));
-}
-
-void
-unit_tell(struct unit *u, enum news_kind kind, const struct blk_limits *limits)
-{
-    struct unit_news *n = calloc(1, sizeof *n);
-
-    if (!n)
-        return; /* the log and `show` have it all the same */
-    n->mail.run = news_arrived;
-    n->disk = u->disk;
-    n->kind = kind;
-    if (limits)
-        n->limits = *limits;
-    n->ring_broken = u->ring_broken;
-    if (kind == NEWS_FAILED)
-        snprintf(n->why, sizeof n->why, "%s", u->reason);
-    u->place.control->ops->post(u->place.control, &n->mail);
-}
-
 void
 unit_fail(struct unit *u, const char *why)
 {
@@ -379,6 +354,7 @@ unit_chain_stopped(struct chain_op *op, int error)
 
     chain_free(u->chain);
     u->chain = NULL;
+    unit_news_end(u);
     u->state = UNIT_GONE;
     unit_job_over(u, error, op->why);
 }
@@ -404,6 +380,7 @@ unit_close(struct unit *u)
     } else if (u->chan) {
         unit_disconnect(u); /* comes back through unit_disconnected() */
     } else if (!u->chain) {
+        unit_news_end(u);
         u->state = UNIT_GONE;
         unit_job_over(u, 0, NULL);
     } else if (!u->in_chain) { /* else: unit_request_over() comes back */

@@ -33,6 +33,8 @@ struct unit {
     bool recovering;   /* the chain is being made anew */
     char reason[256];
     struct log_limit throttled; /* news of it */
+    unsigned untold;            /* kinds of news that are to be told later */
+    struct blk_timer untold_timer;
 };
 
 /* head.c */
@@ -45,13 +47,18 @@ void unit_fail(struct unit *, const char *why);
 void unit_fail_for_good(struct unit *, struct chan *, const char *why);
 /* The front-end sends more rubbish than it may. */
 void unit_throttled(struct unit *);
-void unit_tell(struct unit *, enum news_kind, const struct blk_limits *);
 /* The job at work is over; the next may begin. */
 void unit_job_over(struct unit *, int status, const char *why);
 int unit_chain_new(struct unit *, char *why, size_t n);
 void unit_connect_go(struct unit *);
 /* A request came back from the chain. */
 void unit_request_over(struct unit *);
+
+/* unit_news.c */
+/* limits: of NEWS_LIMITS. */
+void unit_tell(struct unit *, enum news_kind, const struct blk_limits *);
+/* Nothing is told any more. */
+void unit_news_end(struct unit *);
 
 /* unit_mend.c */
 /* A chain with a layer that could not go on is made anew, for the job at work

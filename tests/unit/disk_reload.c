@@ -534,6 +534,63 @@ no_memory_to_inherit(void)
     disks_free(disks);
 }
 
+/* A failure there was no memory to tell of is told a little later: else its
+ * owner would think it well for ever. */
+static void
+no_memory_to_tell(void)
+{
+    struct blk_limits l = { .size = 2 << 20 };
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    countdown = 1;
+    fake.chain_events->fatal(fake.chain_ctx, -EIO, "the image is gone");
+    fake_run();
+    CHECK_STR(trail, "oc");
+    countdown = 1; /* nor now */
+    REQUIRE(fake_timer());
+    fake_run();
+    CHECK_STR(trail, "oc");
+    countdown = 1;
+    fake.chain_events->relimit(fake.chain_ctx, &l); /* the timer runs */
+    CHECK_EQ(countdown, 0);
+    REQUIRE(fake_timer());
+    fake_run();
+    CHECK_STR(trail, "ocs");
+    CHECK_STR(sentence, "the image is gone");
+    CHECK_EQ(disk_limits(d)->size, 1 << 20); /* as the chain has it by now */
+    CHECK(!fake_timer());
+    teardown(d);
+}
+
+/* What is over by then is no news. */
+static void
+told_too_late(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    countdown = 1;
+    fake.chain_events->fatal(fake.chain_ctx, -EIO, "the image is gone");
+    disk_recover(d, stepped, NULL);
+    fake_run();
+    CHECK_STR(trail, "ocmp");
+    REQUIRE(fake_timer());
+    fake_run();
+    CHECK_STR(trail, "ocmp");
+    countdown = 1;
+    fake.chain_events->fatal(fake.chain_ctx, -EIO, "gone again");
+    disk_disconnect(d, disconnected);
+    fake_run();
+    fake_idle();
+    fake_run();
+    teardown(d);
+    CHECK(!fake_timer()); /* it is no more */
+    CHECK_STR(trail, "ocmpdx");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -557,5 +614,7 @@ main(int argc, char **argv)
     TEST(no_memory_to_begin);
     TEST(no_memory_to_reload);
     TEST(no_memory_to_inherit);
+    TEST(no_memory_to_tell);
+    TEST(told_too_late);
     return test_end();
 }
