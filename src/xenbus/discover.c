@@ -265,19 +265,57 @@ xenbus_read_all(struct xenbus *x)
         xenbus_dirty(v);
 }
 
+/* ---- what xenstored lost ------------------------------------------------- */
+
+/* A node of ours: when it is missing after xenstored came back, all that was in
+ * it may be.  Where we may write none, that is taken for granted. */
+static void
+mark_put(struct xenbus *x)
+{
+    char dir[NODE_PATH];
+
+    snprintf(dir, sizeof dir, "/local/domain/%" PRIu32 "/data", x->domid);
+    node_put(x->store, 0, dir, "blktapd", "serves");
+}
+
+static bool
+mark_stands(struct xenbus *x)
+{
+    char dir[NODE_PATH];
+    char *text;
+
+    snprintf(dir, sizeof dir, "/local/domain/%" PRIu32 "/data", x->domid);
+    text = node_text(x->store, 0, dir, "blktapd");
+    free(text);
+    return text;
+}
+
+static void
+mark_drop(struct xenbus *x)
+{
+    char path[NODE_PATH];
+
+    snprintf(path, sizeof path, "/local/domain/%" PRIu32 "/data/blktapd",
+             x->domid);
+    x->store->ops->rm(x->store, 0, path);
+}
+
 /* xenstored came back: it knows no watches, and anything may have happened.
- * Disks were served all the while. */
+ * Disks were served all the while.  A vbd whose nodes are missing was removed,
+ * if xenstored kept what it had; else they are lost, and it is served on. */
 static void
 xenbus_renewed(void *ctx)
 {
     struct xenbus *x = ctx;
+    bool lost = !mark_stands(x);
     struct vbd *v;
 
     log_line(BLK_INFO, NULL, "XenStore is back: everything is read again");
     for (v = x->first; v; v = v->next) {
         v->token[0] = '\0'; /* the look watches anew */
-        v->renewed = v->link == LINK_UP;
+        v->renewed = v->renewed || (lost && v->link == LINK_UP);
     }
+    mark_put(x);
     xenbus_read_all(x);
 }
 
@@ -298,7 +336,10 @@ discover_start(struct xenbus *x, char *why, size_t n)
                  strerror(-rc));
         return rc;
     }
-    return discover_kinds(x, x->conf, why, n);
+    rc = discover_kinds(x, x->conf, why, n);
+    if (!rc)
+        mark_put(x);
+    return rc;
 }
 
 void
@@ -315,6 +356,7 @@ discover_stop(struct xenbus *x)
     }
     free(x->kind);
     x->store->ops->unwatch(x->store, "@releaseDomain", token_release);
+    mark_drop(x);
     if (x->timer_runs)
         x->loop->ops->timer_stop(x->loop, &x->timer);
     x->store->changed = NULL;

@@ -66,7 +66,8 @@ struct vbd {
     /* Levels, as last seen. */
     enum bus_state front_state, own;
     bool online, gone;
-    bool renewed; /* not seen yet since xenstored came back; it is connected */
+    bool renewed; /* not seen yet since xenstored came back empty; it is
+                     connected */
 
     /* The connection. */
     enum bus_link link;

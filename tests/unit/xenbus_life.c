@@ -658,6 +658,69 @@ renewed_empty(void)
     end();
 }
 
+/* It kept what it had, and the toolstack took a vbd away before we looked. */
+static void
+renewed_and_removed(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    connect();
+    w.store_error = EIO;
+    del(BACK);
+    del(FRONT);
+    w.store_error = 0;
+    world_renew();
+    CHECK_EQ(fd.connected_now, 0);
+    CHECK_EQ(fd.open_now, 0);
+    end();
+}
+
+/* It came back empty, went again and came back with what was there by then:
+ * nobody has put the vbd's nodes back yet. */
+static void
+renewed_empty_twice(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    connect();
+    del("/local");
+    world_renew();
+    world_renew();
+    CHECK_EQ(fd.connected_now, 1);
+    CHECK(strstr(listed("why"), "served as it was"));
+    make_vbd("web-root");
+    set(BACK "/state", "4");
+    front_nodes();
+    front_state("4");
+    world_run();
+    CHECK_EQ(fd.connects, 1);
+    del(BACK);
+    world_renew();
+    CHECK_EQ(fd.open_now, 0);
+    end();
+}
+
+/* Where we may not write, what is missing is taken for lost. */
+static void
+renewed_without_a_mark(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    connect();
+    w.store_error = EIO;
+    del("/local/domain/0/data");
+    del(BACK);
+    w.store_error = 0;
+    world_renew();
+    CHECK_EQ(fd.connected_now, 1);
+    make_vbd("web-root");
+    world_run();
+    end();
+}
+
 /* The guest hides its directory: gone for us, and nothing else. */
 static void
 front_hidden(void)
@@ -737,6 +800,9 @@ main(int argc, char **argv)
     TEST(renewed);
     TEST(renewed_after_changes);
     TEST(renewed_empty);
+    TEST(renewed_and_removed);
+    TEST(renewed_empty_twice);
+    TEST(renewed_without_a_mark);
     TEST(front_hidden);
     TEST(every_call_fails_once);
     return test_end();

@@ -306,9 +306,6 @@ detach_all(struct run *r)
         r->store_up_at = 0;
         sim_store_up(s);
     }
-    /* A vbd that goes before the daemon has read XenStore again is taken for
-     * one that xenstored lost: that disk is served on, by design. */
-    run_for(r, 100 * MS);
     for (unsigned i = 0; i < r->guests; i++) {
         guest_quit(&r->guest[i]);
         world_detach(&r->world, r->guest[i].domid, r->guest[i].devid);
