@@ -64,13 +64,14 @@ vbd_disconnect(struct vbd *v)
 }
 
 /* Each connection has a number of its own, by which a later process knows
- * whether a table of requests belongs to it.  found: states say connected, so
- * it may be one that an earlier process made; else it stands in XenStore with
- * the geometry before state 4. */
+ * whether a table of requests belongs to it; and this one, when it gave up
+ * rings that the front-end has yet.  found: states say connected, so it may be
+ * one that an earlier process made; else it stands in XenStore with the
+ * geometry before state 4. */
 static int
 vbd_take_nonce(struct vbd *v, bool found)
 {
-    uint64_t old = 0;
+    uint64_t old = v->same ? v->nonce : 0;
     int rc;
 
     /* One that can't be read is not one that is not there: with another number

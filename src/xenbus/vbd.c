@@ -215,7 +215,9 @@ vbd_see(struct vbd *v)
     if (v->front_state != BUS_CONNECTED && v->front_state != BUS_CLOSING)
         v->inherited = false;
     if (v->link == LINK_UP && v->front_state == BUS_CONNECTED)
-        v->connected_seen = true;
+        v->connected_seen = v->same = true;
+    if (v->front_state != BUS_CONNECTED)
+        v->same = false;
     v->restarted = v->connected_seen && v->front_state == BUS_INITIALISED;
     if (before != v->front_state)
         vbd_log(v, BLK_DEBUG, "front-end: %s -> %s", bus_name(before),

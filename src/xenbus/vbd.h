@@ -75,6 +75,7 @@ struct vbd {
     bool stopped; /* its disk failed: it is served on, with errors */
     bool resized; /* geometry in XenStore may be old */
     uint64_t nonce;
+    bool same;     /* the front-end is at 4 since nonce's connection was made */
     bool resuming; /* it was connected to an earlier process */
     uint64_t hold_after, hold_until; /* see resume.c; 0: not held */
 

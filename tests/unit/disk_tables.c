@@ -166,6 +166,38 @@ table_stays_when_not_all_had_ended(void)
     teardown(d);
 }
 
+/* The same connection comes back to us, or another one. */
+static void
+late_one_comes_back(uint64_t nonce)
+{
+    struct chan_params p = { .domid = 3, .queues = 1, .nonce = nonce };
+    struct chan_io io;
+    struct disk *d = connect_vbd(false, 5);
+
+    CHECK_EQ(fake.inherit, -1);
+    fake_request(&io, BLK_WRITE, 0, 512);
+    disk_disconnect(d, disconnected);
+    fake_run();
+    REQUIRE(fake_timer());
+    fake_run();
+    disk_connect(d, &p, NULL, connected);
+    fake_run();
+    CHECK_EQ(fake.chan_opens, 1);
+    fake_end(0);
+    fake_run();
+    CHECK_EQ(fake.chan_opens, 2);
+    CHECK_EQ(fake.inherit >= 0, nonce == 5);
+    CHECK_EQ(fake.params.resumed, nonce == 5);
+    teardown(d);
+}
+
+static void
+table_of_what_had_not_ended(void)
+{
+    late_one_comes_back(5);
+    late_one_comes_back(6);
+}
+
 /* A daemon that is told to stop: its successor asks for the table. */
 static void
 table_stays_for_the_next_process(void)
@@ -322,6 +354,7 @@ main(int argc, char **argv)
     TEST(table_of_a_failed_disk_that_closes);
     TEST(table_of_another_connection_is_not);
     TEST(table_stays_when_not_all_had_ended);
+    TEST(table_of_what_had_not_ended);
     TEST(table_stays_for_the_next_process);
     TEST(table_that_was_not_come_to_stays);
     TEST(two_tables_of_one_key);

@@ -323,6 +323,38 @@ new_rings_at_4(void)
     end();
 }
 
+/* Somebody writes our state: the rings are given up.  The front-end, which was
+ * at 4 all the time, has them yet, and perhaps requests that the table of this
+ * very connection has to answer for. */
+static void
+cut_under_a_front_end(void)
+{
+    uint64_t nonce;
+
+    begin();
+    linux_connects();
+    nonce = fd.params.nonce;
+    set(BACK "/state", "1");
+    world_run();
+    CHECK_STR(back_state(), "4");
+    CHECK_EQ(fd.connects, 2);
+    CHECK_EQ(fd.params.nonce, nonce);
+    CHECK(!fd.params.resumed); /* if there is a table it is */
+    /* One that has moved meanwhile has made them anew. */
+    fd.hold = true;
+    set(BACK "/state", "1");
+    world_run();
+    front_state("3");
+    world_run();
+    front_state("4");
+    fd.hold = false;
+    world_run();
+    CHECK_STR(back_state(), "4");
+    CHECK_EQ(fd.connects, 3);
+    CHECK(fd.params.nonce != nonce);
+    end();
+}
+
 static void
 double_3(void)
 {
@@ -700,6 +732,7 @@ main(int argc, char **argv)
     TEST(reset_without_closing);
     TEST(restore_3_before_2);
     TEST(new_rings_at_4);
+    TEST(cut_under_a_front_end);
     TEST(double_3);
     TEST(hot_unplug);
     TEST(unplug_without_driver);
