@@ -49,32 +49,54 @@ vbd_held(struct vbd *v)
     return true;
 }
 
-/* 0 when it is not there. */
-static uint64_t
-told(struct vbd *v, const char *leaf)
-{
-    uint64_t n = 0;
+/* What the front-end was told when it connected; 0: nothing. */
+struct promise {
+    uint64_t sectors, info, queues, order, indirect, barrier;
+};
 
-    if (node_number(v->x->store, 0, v->back, leaf, UINT64_MAX, &n, NULL, 0))
-        return 0;
-    return n;
+/* 0, or -errno of XenStore: what can't be read was promised all the same. */
+static int
+promise_read(struct vbd *v, struct promise *p)
+{
+    const struct {
+        const char *leaf;
+        uint64_t *value;
+    } nodes[] = {
+        { "sectors", &p->sectors },
+        { "info", &p->info },
+        { "multi-queue-max-queues", &p->queues },
+        { "max-ring-page-order", &p->order },
+        { "feature-max-indirect-segments", &p->indirect },
+        { "feature-barrier", &p->barrier },
+    };
+    unsigned i;
+    int rc = 0;
+
+    for (i = 0; i < sizeof nodes / sizeof nodes[0] && !rc; i++) {
+        *nodes[i].value = 0;
+        rc = node_number(v->x->store, 0, v->back, nodes[i].leaf, UINT64_MAX,
+                         nodes[i].value, NULL, 0);
+        if (rc == -ENOENT || rc == -EINVAL)
+            rc = 0;
+    }
+    return rc;
 }
 
 static bool
-same_medium(struct vbd *v, char *why, size_t n)
+same_medium(struct vbd *v, const struct promise *told, char *why, size_t n)
 {
-    uint64_t size = disk_limits(v->disk)->size, sectors = told(v, "sectors");
+    uint64_t size = disk_limits(v->disk)->size;
 
-    if (size / SECTOR < sectors) {
+    if (size / SECTOR < told->sectors) {
         snprintf(why, n,
                  "the guest was told of a disk of %" PRIu64
                  " sectors: expected no fewer, found %" PRIu64
                  "; it waits until they are back",
-                 sectors, size / SECTOR);
+                 told->sectors, size / SECTOR);
         return false;
     }
-    if (sectors && disk_readonly(v->disk) &&
-        !(told(v, "info") & INFO_READONLY)) {
+    if (told->sectors && disk_readonly(v->disk) &&
+        !(told->info & INFO_READONLY)) {
         snprintf(why, n,
                  "the guest was told that it may write: expected a disk that "
                  "can be written, found it read-only; it waits until it can");
@@ -86,31 +108,33 @@ same_medium(struct vbd *v, char *why, size_t n)
 /* Rings are what the front-end made them, within what was offered to it:
  * fewer or smaller ones are for the next connection. */
 static void
-widen(struct vbd *v, struct front_ask *ask, struct chan_params *p)
+widen(const struct promise *told, struct front_ask *ask, struct chan_params *p)
 {
-    uint64_t queues = told(v, "multi-queue-max-queues");
-    uint64_t order = told(v, "max-ring-page-order");
-    uint64_t indirect = told(v, "feature-max-indirect-segments");
-
-    if (queues > ask->queues_max && queues <= CHAN_QUEUES_MAX)
-        ask->queues_max = (unsigned)queues;
-    if (order > ask->order_max && order <= CHAN_ORDER_MAX)
-        ask->order_max = (unsigned)order;
-    if (indirect > p->max_indirect && indirect <= CHAN_INDIRECT_MAX)
-        p->max_indirect = (uint32_t)indirect;
-    p->barrier = p->barrier || told(v, "feature-barrier");
+    if (told->queues > ask->queues_max && told->queues <= CHAN_QUEUES_MAX)
+        ask->queues_max = (unsigned)told->queues;
+    if (told->order > ask->order_max && told->order <= CHAN_ORDER_MAX)
+        ask->order_max = (unsigned)told->order;
+    if (told->indirect > p->max_indirect && told->indirect <= CHAN_INDIRECT_MAX)
+        p->max_indirect = (uint32_t)told->indirect;
+    p->barrier = p->barrier || told->barrier;
 }
 
 bool
 vbd_promise(struct vbd *v, struct front_ask *ask, struct chan_params *p)
 {
+    struct promise told;
     char why[VBD_WHY];
+    int rc = promise_read(v, &told);
 
-    if (!same_medium(v, why, sizeof why)) {
+    if (rc) {
+        vbd_store_failed(v, rc, "what the front-end was told");
+        return false;
+    }
+    if (!same_medium(v, &told, why, sizeof why)) {
         vbd_hold(v, -EROFS, why);
         vbd_medium_release(v); /* it is opened, and asked its size, again */
         return false;
     }
-    widen(v, ask, p);
+    widen(&told, ask, p);
     return true;
 }

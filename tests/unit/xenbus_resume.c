@@ -109,6 +109,15 @@ goes_on(void)
     CHECK_STR(listed("why"), "");
 }
 
+static void
+less_in_config(void)
+{
+    w.disk[0].queues = 1;
+    w.disk[0].ring_order = 0;
+    w.disk[0].indirect = 0;
+    w.disk[0].barrier = false;
+}
+
 /* ---- no table ------------------------------------------------------------ */
 
 static void
@@ -367,6 +376,42 @@ nothing_told(void)
     end();
 }
 
+/* A promise that can't be read for once is one all the same: each call in turn
+ * fails, and it comes right a little later. */
+static void
+promises_that_cant_be_read(void)
+{
+    unsigned n, calls;
+
+    for (n = 1, calls = 1; n <= calls; n++) {
+        world_reset();
+        w.disk[0].barrier = true;
+        first_life(two_rings_of_two_pages);
+        less_in_config();
+        w.fail_in = n + 4; /* past xenbus_new() */
+        w.calls = 0;
+        fd.limits.size = 4096;
+        world_start();
+        CHECK_EQ(fd.connects, 0);
+        world_advance(4 * SECOND);
+        CHECK_EQ(fd.connects, 0);
+        /* The node may be what could not be written. */
+        CHECK(strstr(listed("why"), "found 8; it waits"));
+        fd.limits.size = 8ull << 20;
+        world_advance(20 * SECOND);
+        CHECK_EQ(fd.connected_now, 1);
+        CHECK_EQ(fd.params.nonce, nonce);
+        CHECK(fd.params.resumed);
+        CHECK_STR(back_state(), "4");
+        CHECK_EQ(fd.params.queues, 2);
+        CHECK_EQ(fd.params.max_indirect, 256);
+        CHECK(fd.params.barrier);
+        calls = w.calls;
+        end();
+    }
+    CHECK(n > 60);
+}
+
 static void
 disk_is_readonly(void)
 {
@@ -409,15 +454,6 @@ may_be_written_now(void)
 }
 
 /* ---- rings as they were offered ------------------------------------------ */
-
-static void
-less_in_config(void)
-{
-    w.disk[0].queues = 1;
-    w.disk[0].ring_order = 0;
-    w.disk[0].indirect = 0;
-    w.disk[0].barrier = false;
-}
 
 static void
 promises_are_kept(void)
@@ -707,6 +743,7 @@ main(int argc, char **argv)
     TEST(shorter_is_said_once);
     TEST(away_then_shorter);
     TEST(nothing_told);
+    TEST(promises_that_cant_be_read);
     TEST(disk_is_readonly);
     TEST(was_readonly_before);
     TEST(may_be_written_now);
