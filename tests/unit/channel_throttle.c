@@ -3,6 +3,7 @@
  * one that does not, pays nothing. */
 #include <errno.h>
 
+#include "channel/internal.h"
 #include "tests/unit/channel_rig.h"
 
 enum { SECOND_MS = 1000 };
@@ -327,6 +328,27 @@ breaks_while_shut(void)
     rig_end(&g);
 }
 
+/* What a sweep had in hand when it was shut was rubbish as well: it stays so
+ * for that time, too, and is opened once. */
+static void
+charged_while_shut(void)
+{
+    static struct rig g;
+    struct chan_ops ops = listening();
+
+    open_with(&g, &ops, 0, 1);
+    shut_now(&g);
+    throttle_charge(g.chan, UINT64_C(20000000));
+    fake_pass(&g.fake, 6000000);
+    CHECK(g.chan->shut);
+    fake_pass(&g.fake, 10000000);
+    CHECK(g.chan->shut);
+    fake_pass(&g.fake, 10000000);
+    CHECK(!g.chan->shut);
+    CHECK_EQ(chan_stats(g.chan)->throttled, 1);
+    rig_end(&g);
+}
+
 int
 main(void)
 {
@@ -340,5 +362,6 @@ main(void)
     TEST(drains_while_shut);
     TEST(closes_while_shut);
     TEST(breaks_while_shut);
+    TEST(charged_while_shut);
     return test_end();
 }

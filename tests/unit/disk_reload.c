@@ -534,6 +534,21 @@ no_memory_to_inherit(void)
     disks_free(disks);
 }
 
+/* Its place is taken by a table of that key: this one is left. */
+static void
+no_place_for_a_table(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct table *none = NULL;
+
+    begin();
+    REQUIRE(fd >= 0);
+    table_give(disks, &none, "vbd3.7.51712", fd);
+    CHECK_EQ(fcntl(fd, F_GETFD), -1);
+    CHECK(!disks->tables);
+    disks_free(disks);
+}
+
 /* A failure there was no memory to tell of is told a little later: else its
  * owner would think it well for ever. */
 static void
@@ -614,6 +629,7 @@ main(int argc, char **argv)
     TEST(no_memory_to_begin);
     TEST(no_memory_to_reload);
     TEST(no_memory_to_inherit);
+    TEST(no_place_for_a_table);
     TEST(no_memory_to_tell);
     TEST(told_too_late);
     return test_end();
