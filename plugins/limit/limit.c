@@ -36,7 +36,7 @@ struct limit {
     char *group;              /* NULL: none */
 
     struct share *share;
-    bool applied; /* our rates are the share's, if we have any */
+    bool applied; /* the share knows our rates */
     bool draining;
     struct limit_req *held, **held_tail;
     struct share_ticket ticket; /* of the first of them */
@@ -118,6 +118,12 @@ limit_check(const void *self, char *why, size_t why_size)
         snprintf(why, why_size, "group: expected a name, found nothing");
         return -EINVAL;
     }
+    if (d->group && !d->rates.iops && !d->rates.bps) {
+        snprintf(why, why_size,
+                 "group: expected iops or bps with it, the same for all of the "
+                 "group");
+        return -EINVAL;
+    }
     return 0;
 }
 
@@ -192,18 +198,14 @@ limit_fire(struct blk_timer *t)
     limit_run(blk_self(l), l);
 }
 
-/* The rates of a group are those of whoever began to work last: one that does
- * not, after all, must not have changed them. */
+/* The rates of a group are those of the configuration that began to work last:
+ * one that does not, after all, must not have changed them. */
 static void
 limit_apply(struct limit *d, struct blk_layer *l)
 {
-    const struct share_rates *r = &d->rates;
-
-    if (d->applied)
-        return;
+    if (!d->applied)
+        share_configure(d->share, &d->rates, blk_now(l));
     d->applied = true;
-    if (r->iops || r->bps)
-        share_set(d->share, r, blk_now(l));
 }
 
 static void

@@ -11,8 +11,9 @@ struct share {
     pthread_mutex_t lock; /* of all below, but for next and members */
     struct bucket requests, bytes;
     struct share_rates rates; /* as they were set */
-    uint64_t edition;         /* of them */
-    struct share *next;       /* of those with a name */
+    struct share_rates configured;
+    uint64_t edition;   /* of them */
+    struct share *next; /* of those with a name */
     unsigned members;
     char name[]; /* empty: none */
 };
@@ -113,16 +114,34 @@ share_get(struct share *p, struct share_rates *rates)
     pthread_mutex_unlock(&p->lock);
 }
 
-void
-share_set(struct share *p, const struct share_rates *rates, uint64_t now)
+/* Called with the lock. */
+static void
+change(struct share *p, const struct share_rates *rates, uint64_t now)
 {
-    pthread_mutex_lock(&p->lock);
     p->rates = *rates;
     p->edition++;
     bucket_set(&p->requests, rates->iops,
                burst_of(rates->iops, rates->iops_burst), now);
     bucket_set(&p->bytes, rates->bps, burst_of(rates->bps, rates->bps_burst),
                now);
+}
+
+void
+share_set(struct share *p, const struct share_rates *rates, uint64_t now)
+{
+    pthread_mutex_lock(&p->lock);
+    change(p, rates, now);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void
+share_configure(struct share *p, const struct share_rates *rates, uint64_t now)
+{
+    pthread_mutex_lock(&p->lock);
+    if (memcmp(&p->configured, rates, sizeof(*rates))) {
+        p->configured = *rates;
+        change(p, rates, now);
+    }
     pthread_mutex_unlock(&p->lock);
 }
 

@@ -43,6 +43,9 @@ struct share *share_join(const char *name);
 void share_leave(struct share *); /* NULL: nothing */
 void share_look(struct share *, struct share_view *);
 
+/* A member begins to work, and this is what its configuration says: it holds
+ * from now on, unless that is what the last one's said, too. */
+void share_configure(struct share *, const struct share_rates *, uint64_t now);
 /* Those that are waiting reckon anew, each when it asks the next time. */
 void share_set(struct share *, const struct share_rates *, uint64_t now);
 /* The rates as they were set: bursts that were not named are 0. */

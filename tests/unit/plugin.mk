@@ -8,7 +8,8 @@ PLUGIN_TESTS = tests/unit/plugin_match tests/unit/plugin_static \
 	tests/unit/plugin_file_life tests/functional/plugin_4kn \
 	tests/functional/plugin_fio tests/functional/plugin_nbd
 check_PROGRAMS += $(PLUGIN_TESTS)
-TESTS += $(PLUGIN_TESTS)
+TESTS += $(PLUGIN_TESTS) tests/functional/limit
+EXTRA_DIST += tests/functional/limit
 
 # The harness: a chain on a loop, and a model of a disk.
 noinst_LIBRARIES += tests/unit/libplugin_run.a

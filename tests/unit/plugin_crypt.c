@@ -383,6 +383,39 @@ opens_more(void)
     run_close(&a);
 }
 
+/* While it runs: the header is read again, through layers that stand still; and
+ * when that fails, all goes on as it was. */
+static void
+is_changed_live(void)
+{
+    const char *path = strdup(run_file("luks", ROOM));
+    const char *wrong = strdup(put_file("wrong", "wrong", 5));
+    struct shape s = { .type = CRYPT_LUKS2, .sector = 4096 };
+    struct run r = { 0 };
+
+    format(path, &s);
+    fill(9);
+    RUN(r, "crypt key-file=%s | file path=%s", key_path, path);
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 4096, buf, 1 << 20), 0);
+    CHECK_EQ(run_replace(&r, "crypt key-file=%s worker=0 | file path=%s",
+                         key_path, path),
+             0);
+    CHECK_EQ(run_io(&r, BLK_READ, 0, 4096, raw, 1 << 20), 0);
+    CHECK(!memcmp(buf, raw, sizeof(raw)));
+    CHECK_EQ(run_counter(&r, 0, "worked"), 0);
+    CHECK_EQ(run_replace(&r, "crypt key-file=%s | file path=%s", wrong, path),
+             -EPERM);
+    CHECK(strstr(r.why, "opens no key slot"));
+    memset(raw, 0, sizeof(raw));
+    CHECK_EQ(run_io(&r, BLK_READ, 0, 4096, raw, 1 << 20), 0);
+    CHECK(!memcmp(buf, raw, sizeof(raw)));
+    CHECK_EQ(run_pause(&r), 0);
+    CHECK_EQ(run_resume(&r), 0);
+    run_close(&r);
+    free((void *)(uintptr_t)path);
+    free((void *)(uintptr_t)wrong);
+}
+
 /* ---- what it refuses ----------------------------------------------------- */
 
 static void
@@ -544,6 +577,7 @@ main(int argc, char **argv)
     TEST(opens_headers);
     TEST(opens_a_detached_header);
     TEST(opens_more);
+    TEST(is_changed_live);
     TEST(refuses_headers);
     TEST(refuses_keys);
     TEST(refuses_options);

@@ -228,7 +228,7 @@ a_group_shares(void)
     unsigned i;
 
     RUN(a, "limit group=g iops=100 iops-burst=1 | null size=1M");
-    RUN(b, "limit group=g | null size=1M");
+    RUN(b, "limit group=g iops=100 iops-burst=1 | null size=1M");
     CHECK_EQ(run_io(&a, BLK_READ, 0, 0, buf, 512), 0);
     CHECK_EQ(run_counter(&b, 0, "members"), 2);
     CHECK_EQ(run_counter(&b, 0, "iops"), 100);
@@ -252,7 +252,13 @@ a_group_shares(void)
     finish(&b, other, 2);
     CHECK(took(&other[1]) <= 110 * MS);
 
-    /* Who comes anew and names rates sets them, with its first request. */
+    /* Who comes anew and names other rates than the last sets them, with its
+     * first request. */
+    CHECK_EQ(run_replace(&b, "limit group=g iops=100 iops-burst=1 op=any | "
+                             "null size=1M"),
+             0);
+    CHECK_EQ(run_io(&b, BLK_READ, 0, 0, buf, 512), 0);
+    CHECK_EQ(run_counter(&a, 0, "iops"), 0);
     CHECK_EQ(run_replace(&b, "limit group=g iops=7 | null size=1M"), 0);
     CHECK_EQ(run_counter(&a, 0, "iops"), 0);
     CHECK_EQ(run_io(&b, BLK_READ, 0, 0, buf, 512), 0);
@@ -343,6 +349,8 @@ refuses_nonsense(void)
     CHECK(run_open(&r, RUN_READWRITE, "limit bps=9999T | null size=1M"));
     CHECK(run_open(&r, RUN_READWRITE, "limit group= | null size=1M"));
     CHECK(strstr(r.why, "group: expected a name"));
+    CHECK(run_open(&r, RUN_READWRITE, "limit group=g | null size=1M"));
+    CHECK(strstr(r.why, "group: expected iops or bps with it"));
 }
 
 int
