@@ -302,7 +302,7 @@ share_have(const struct local_share *s, void *from)
 int
 alloc_local_share_make(struct local_share *s, uint32_t pages, uint32_t queues)
 {
-    int rc = refused() ? -ENOMEM : local_share_make(s, pages, queues);
+    int rc = local_share_make(s, pages, queues);
 
     if (!rc)
         share_have(s, FROM);
@@ -312,7 +312,7 @@ alloc_local_share_make(struct local_share *s, uint32_t pages, uint32_t queues)
 int
 alloc_local_share_dup(struct local_share *to, const struct local_share *from)
 {
-    int rc = refused() ? -ENOMEM : local_share_dup(to, from);
+    int rc = local_share_dup(to, from);
 
     if (!rc)
         share_have(to, FROM);

@@ -16,28 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/sim/fault_rig.h"
+#include "tests/sim/fault.h"
 #include "tests/test.h"
 
-#define CONF(chain)                                                     \
-    "daemon = { kinds = ( \"vbd\" ); log = \"info\"; };\n"              \
-    "disks = ( { name = \"a\"; chain = ( " chain " ); },\n"             \
-    "  { name = \"b\"; chain = ( { plugin = \"memory\"; size = \"1M\";" \
-    " } ); } );\n"
-#define FILE_A "{ plugin = \"file\"; path = \"/a.img\"; }"
+unsigned long point_failed, point_count;
 
-static const char plain[] = CONF(FILE_A);
-
-enum kind { ALLOC, HOST };
-struct point {
-    enum kind kind;
-    enum fault_times times;
-    unsigned long at;
-    int error;
-};
-
-static void
-begin(const struct point *p)
+void
+point_begin(const struct point *p)
 {
     if (p->kind == ALLOC)
         alloc_fail(p->at, p->times);
@@ -45,25 +30,23 @@ begin(const struct point *p)
         fault_begin(p->at, p->times, p->error);
 }
 
-static unsigned long failed_of, points_of;
-
-static void
-end(const struct point *p)
+void
+point_end(const struct point *p)
 {
-    points_of = p->kind == ALLOC ? alloc_fail_end() : fault_end();
-    failed_of = p->kind == ALLOC ? alloc_failed() : fault_failed();
+    point_count = p->kind == ALLOC ? alloc_fail_end() : fault_end();
+    point_failed = p->kind == ALLOC ? alloc_failed() : fault_failed();
 }
 
 /* ---- what must hold after the faults ------------------------------------- */
 
-static bool
-settled(const struct guest *g)
+bool
+fault_settled(const struct guest *g)
 {
     return guest_refused(g) || (guest_connected(g) && guest_answered(g));
 }
 
-static void
-check_neighbour(struct rig *r)
+void
+fault_check_neighbour(struct rig *r)
 {
     unsigned errors = r->neighbour.errors;
 
@@ -73,9 +56,8 @@ check_neighbour(struct rig *r)
     CHECK_EQ(r->neighbour.errors, errors);
 }
 
-/* From whatever is there to nothing, to a disk that works, to nothing. */
-static void
-check_works_again(struct rig *r)
+void
+fault_check_works_again(struct rig *r)
 {
     struct guest *g = &r->guest;
 
@@ -100,21 +82,30 @@ check_works_again(struct rig *r)
     CHECK_EQ(disks_count(r->disks), 1);
 }
 
-static void
-check_guest(struct rig *r, const struct point *p)
+void
+fault_check_guest(struct rig *r, const struct point *p)
 {
     struct guest *g = &r->guest;
 
-    CHECK(rig_until(r, settled, g, 60 * SECOND));
+    CHECK(rig_until(r, fault_settled, g, 60 * SECOND));
     CHECK_EQ(g->twice, 0);
-    if (guest_refused(g) && failed_of)
+    if (guest_refused(g) && point_failed)
         CHECK(rig_sentences > 0);
-    if (p->kind == HOST && p->times == FAULT_ONCE && failed_of &&
+    if (p->kind == HOST && p->times == FAULT_ONCE && point_failed &&
         (!strcmp(fault_what(), "io") ||
          !strcmp(fault_what(), "piece of a copy")))
         CHECK(g->errors + r->neighbour.errors <= 1);
-    if (!failed_of)
+    if (!point_failed)
         CHECK_EQ(g->errors, 0);
+}
+
+void
+fault_guest(struct rig *r)
+{
+    guest_attach(&r->guest);
+    REQUIRE(rig_until(r, guest_connected, &r->guest, 10 * SECOND));
+    guest_work(&r->guest);
+    REQUIRE(rig_until(r, guest_answered, &r->guest, 10 * SECOND));
 }
 
 /* ---- attach, connect, work, detach --------------------------------------- */
@@ -125,23 +116,23 @@ attach(const struct point *p)
     struct rig r;
     struct guest *g = &r.guest;
 
-    rig_new(&r, plain);
-    begin(p);
+    rig_new(&r, rig_plain);
+    point_begin(p);
     guest_attach(g);
     if (rig_until(&r, guest_connected, g, 10 * SECOND))
         guest_work(g);
     guest_read(&r.neighbour, 0);
-    (void)rig_until(&r, settled, g, 10 * SECOND);
+    (void)rig_until(&r, fault_settled, g, 10 * SECOND);
     CHECK(rig_until(&r, guest_answered, &r.neighbour, 10 * SECOND));
     if (guest_connected(g)) {
         guest_detach(g);
         (void)rig_until(&r, guest_closed, g, 10 * SECOND);
     }
-    end(p);
+    point_end(p);
     if (!g->leaves)
-        check_guest(&r, p);
-    check_neighbour(&r);
-    check_works_again(&r);
+        fault_check_guest(&r, p);
+    fault_check_neighbour(&r);
+    fault_check_works_again(&r);
     rig_end(&r);
 }
 
@@ -154,32 +145,82 @@ restart(const struct point *p)
     struct guest *g = &r.guest;
     int rc;
 
-    rig_new(&r, plain);
+    rig_new(&r, rig_plain);
     guest_attach(g);
     REQUIRE(rig_until(&r, guest_connected, g, 10 * SECOND));
     guest_work(g);
     rig_run(&r, 60000);
     rig_kill(&r);
-    rig_conf(&r, plain);
-    begin(p);
+    rig_conf(&r, rig_plain);
+    point_begin(p);
     rc = rig_start(&r);
     if (!rc) {
-        (void)rig_until(&r, settled, g, 10 * SECOND);
+        (void)rig_until(&r, fault_settled, g, 10 * SECOND);
         guest_read(&r.neighbour, 0);
         rig_run(&r, 2 * SECOND);
     }
-    end(p);
+    point_end(p);
     if (rc) {
-        CHECK(failed_of > 0);
+        CHECK(point_failed > 0);
         CHECK(rig_sentences > 0);
         rig_kill(&r); /* main() ends with 1, and is started again */
-        rig_conf(&r, plain);
+        rig_conf(&r, rig_plain);
         REQUIRE(!rig_start(&r));
     }
-    check_guest(&r, p);
+    fault_check_guest(&r, p);
     CHECK(rig_until(&r, guest_answered, &r.neighbour, 60 * SECOND));
-    check_works_again(&r);
+    fault_check_works_again(&r);
     rig_end(&r);
+}
+
+/* ---- less than was asked for --------------------------------------------- */
+
+/* The n-th READ or WRITE of a file moves at most len bytes; 0: none does.
+ * Returns how many there are. */
+static unsigned long
+short_io(unsigned long n, uint64_t len)
+{
+    struct point none = { .kind = HOST };
+    struct rig r;
+    struct guest *g = &r.guest;
+    unsigned long ios;
+    uint64_t longest;
+
+    rig_new(&r, rig_plain);
+    guest_attach(g);
+    REQUIRE(rig_until(&r, guest_connected, g, 10 * SECOND));
+    guest_fill(g, "/a.img");
+    point_begin(&none);
+    fault_short(n, len);
+    guest_work(g);
+    CHECK(rig_until(&r, guest_answered, g, 10 * SECOND));
+    ios = fault_ios(&longest);
+    point_end(&none);
+    CHECK_EQ(g->errors, 0);
+    CHECK(guest_right(g, "/a.img"));
+    CHECK(longest > len);
+    guest_detach(g);
+    CHECK(rig_until(&r, guest_closed, g, 60 * SECOND));
+    guest_forget(g);
+    rig_run(&r, 5 * SECOND);
+    rig_end(&r);
+    return ios;
+}
+
+static void
+short_ios(void)
+{
+    static const uint64_t most[] = { 512, 1536, 4096, 12800 };
+    unsigned long n, all = short_io(0, 0), more = 0;
+
+    for (unsigned i = 0; i < sizeof most / sizeof most[0]; i++) {
+        for (n = 1; n <= all; n++)
+            more += short_io(n, most[i]) > all;
+    }
+    /* Most of them were short indeed: the rest was asked for then. */
+    CHECK(all > 4 && more > all);
+    test_count++;
+    printf("short: %lu reads and writes, %lu of them cut\n", all, more);
 }
 
 /* ---- the loops ----------------------------------------------------------- */
@@ -187,9 +228,11 @@ restart(const struct point *p)
 static const struct scenario {
     const char *name;
     void (*run)(const struct point *);
+    unsigned errnos; /* of those below */
 } scenario[] = {
-    { "attach", attach },
-    { "restart", restart },
+    { "attach", attach, 5 },           { "restart", restart, 5 },
+    { "load", fault_load, 0 },         { "reload", fault_reload, 2 },
+    { "commands", fault_commands, 1 }, { "local", fault_local, 2 },
 };
 
 static const char *const times_name[] = { "once", "for ever" };
@@ -212,7 +255,7 @@ loop(const struct scenario *s, enum kind kind, enum fault_times times,
                    kind == ALLOC ? "allocation" : "call", p.at,
                    times_name[times], kind == HOST ? fault_what() : "memory",
                    error);
-        if (!failed_of)
+        if (!point_failed)
             return p.at - 1;
     }
     CHECK(p.at < max);
@@ -234,7 +277,8 @@ one(const char *what)
         if (!strcmp(scenario[i].name, name))
             scenario[i].run(&p);
     }
-    printf("%lu points, %lu failed: %s\n", points_of, failed_of, rig_sentence);
+    printf("%lu points, %lu failed: %s\n", point_count, point_failed,
+           rig_sentence);
     alloc_print();
 }
 
@@ -252,9 +296,11 @@ main(int argc, char **argv)
         return test_failures != 0;
     }
     for (unsigned i = 0; i < sizeof scenario / sizeof scenario[0]; i++) {
-        unsigned errnos = kind == ALLOC ? 1 : sizeof errors / sizeof errors[0];
+        unsigned errnos = kind == ALLOC ? 1 : scenario[i].errnos;
         unsigned long n = 0, ever = 0;
 
+        if (!errnos)
+            continue;
         for (unsigned e = 0; e < errnos; e++) {
             n = loop(&scenario[i], kind, FAULT_ONCE, errors[e]);
             ever = loop(&scenario[i], kind, FAULT_FOR_EVER, errors[e]);
@@ -264,5 +310,7 @@ main(int argc, char **argv)
                kind == ALLOC ? "allocation points" : "host calls", ever);
         fflush(stdout);
     }
+    if (kind == HOST)
+        short_ios();
     return test_end();
 }

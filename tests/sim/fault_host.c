@@ -468,10 +468,23 @@ __wrap_host_memory(const char *name, size_t len, void **addr, int *fd)
     return error;
 }
 
+/* As the real ones leave it. */
+static int
+share_failed(struct local_share *s)
+{
+    int error = fails("share");
+
+    if (!error)
+        return 0;
+    memset(s, 0xff, sizeof *s);
+    s->pages = s->queues = 0;
+    return error;
+}
+
 int
 __wrap_local_share_make(struct local_share *s, uint32_t pages, uint32_t queues)
 {
-    int error = fails("share");
+    int error = share_failed(s);
 
     return error ? error : __real_local_share_make(s, pages, queues);
 }
@@ -479,7 +492,7 @@ __wrap_local_share_make(struct local_share *s, uint32_t pages, uint32_t queues)
 int
 __wrap_local_share_dup(struct local_share *to, const struct local_share *from)
 {
-    int error = fails("share");
+    int error = share_failed(to);
 
     return error ? error : __real_local_share_dup(to, from);
 }

@@ -6,11 +6,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tests/test.h"
 
+const char rig_plain[] = RIG_CONF(RIG_FILE);
 unsigned rig_sentences;
 char rig_sentence[256];
 
@@ -324,6 +326,61 @@ guest_work(struct guest *g)
     push(g);
 }
 
+/* What guest_work() moves: sector, page, pages; to the disk or from it. */
+static const struct moved {
+    uint64_t sector;
+    unsigned page, pages;
+    bool write;
+} moved[] = { { 0, 0, 1, true },
+              { 64, 1, 11, true },
+              { 800, 12, 3, false },
+              { 1024, 15, 16, true },
+              { 2000, 31, 13, false } };
+
+enum { MOVED = sizeof moved / sizeof moved[0], PAGE = 4096 };
+
+void
+guest_fill(struct guest *g, const char *file)
+{
+    uint8_t bytes[PAGE];
+
+    for (unsigned k = 0; k < MOVED; k++) {
+        for (unsigned i = 0; i < moved[k].pages; i++) {
+            uint8_t *page =
+                sim_grant_page(g->sim, g->domid, DATA_REF + moved[k].page + i);
+
+            for (unsigned b = 0; b < PAGE; b++) {
+                bytes[b] = (uint8_t)(1 + b / 512 + 8 * i + 128 * k);
+                page[b] = (uint8_t)~bytes[b];
+            }
+            sim_file_put(g->sim, file, moved[k].sector * 512 + i * PAGE, bytes,
+                         PAGE);
+        }
+    }
+}
+
+bool
+guest_right(struct guest *g, const char *file)
+{
+    uint8_t bytes[PAGE];
+    bool right = true;
+
+    for (unsigned k = 0; k < MOVED; k++) {
+        for (unsigned i = 0; i < moved[k].pages; i++) {
+            const uint8_t *page =
+                sim_grant_page(g->sim, g->domid, DATA_REF + moved[k].page + i);
+            uint8_t first = (uint8_t)(1 + 8 * i + 128 * k);
+
+            sim_file_get(g->sim, file, moved[k].sector * 512 + i * PAGE, bytes,
+                         PAGE);
+            if (moved[k].write)
+                first = (uint8_t)~first;
+            right = right && bytes[0] == first && !memcmp(bytes, page, PAGE);
+        }
+    }
+    return right;
+}
+
 void
 guest_read(struct guest *g, unsigned queue)
 {
@@ -492,6 +549,58 @@ rig_kill(struct rig *r)
     fault_killed();
 }
 
+/* ---- the control socket -------------------------------------------------- */
+
+static struct conf *
+view_conf(void *ctx)
+{
+    return ((struct rig *)ctx)->conf;
+}
+
+static void
+view_log_level(void *ctx, int level)
+{
+    (void)ctx;
+    (void)level;
+}
+
+static void
+view_reload(void *ctx, void (*done)(void *arg, int status, const char *why),
+            void *arg)
+{
+    (void)ctx;
+    done(arg, -EBUSY, "not here");
+}
+
+void
+rig_socket(struct rig *r)
+{
+    char why[256];
+
+    snprintf(r->dir, sizeof r->dir, "/tmp/blktapd-fault.XXXXXX");
+    REQUIRE(mkdtemp(r->dir));
+    snprintf(r->path, sizeof r->path, "%s/control", r->dir);
+    REQUIRE(!control_open(&r->socket, r->control, r->path, why, sizeof why));
+    r->view = (struct daemon_view){ .control = r->socket,
+                                    .loop = r->control,
+                                    .disks = r->disks,
+                                    .xenbus = r->xenbus,
+                                    .store = r->store,
+                                    .ctx = r,
+                                    .conf = view_conf,
+                                    .reload = view_reload,
+                                    .log_level = view_log_level };
+    REQUIRE(!commands_register(&r->view));
+}
+
+void
+rig_turn(struct rig *r)
+{
+    fault_poll(r->sim);
+    sim_run_for(r->sim, 100000);
+    rig_run(r, 0);
+}
+
 struct until {
     struct rig *rig;
     bool (*cond)(const struct guest *);
@@ -542,6 +651,11 @@ rig_end(struct rig *r)
     CHECK(rig_until(r, guest_closed, &r->neighbour, 20 * SECOND));
     guest_forget(&r->neighbour);
     rig_run(r, SECOND);
+    if (r->socket) {
+        control_close(r->socket);
+        rmdir(r->dir);
+    }
+    r->socket = NULL;
     xenbus_stop(r->xenbus, stopped, r);
     rig_run(r, 10 * SECOND);
     CHECK(r->stopped);

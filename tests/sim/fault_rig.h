@@ -39,6 +39,7 @@ struct rig {
     struct disks *disks;
     struct xenbus *xenbus;
     struct control *socket;
+    char dir[40], path[56]; /* of the socket */
     struct conf *conf;
     struct daemon_view view;
     struct guest guest, neighbour;
@@ -46,6 +47,16 @@ struct rig {
     bool stopped, over;
     int fds; /* that were open before */
 };
+
+/* Disk a in a file, b of the neighbour and c of nobody in memory. */
+#define RIG_CONF(chain)                                                 \
+    "daemon = { kinds = ( \"vbd\" ); log = \"info\"; };\n"              \
+    "disks = ( { name = \"a\"; chain = ( " chain " ); },\n"             \
+    "  { name = \"b\"; chain = ( { plugin = \"memory\"; size = \"1M\";" \
+    " } ); }, { name = \"c\"; chain = ( { plugin = \"memory\";"         \
+    " size = \"1M\"; } ); } );\n"
+#define RIG_FILE "{ plugin = \"file\"; path = \"/a.img\"; }"
+extern const char rig_plain[];
 
 /* The world, and the daemon in it, with the neighbour connected. */
 void rig_new(struct rig *, const char *conf);
@@ -55,6 +66,10 @@ int rig_start(struct rig *);
 void rig_kill(struct rig *);
 /* The configuration, read anew. */
 void rig_conf(struct rig *, const char *conf);
+/* The control socket, in a new folder; told to nobody else. */
+void rig_socket(struct rig *);
+/* One turn of what a client waits for: descriptors, and 100 us. */
+void rig_turn(struct rig *);
 /* Stops, frees, and checks that nothing is left. */
 void rig_end(struct rig *);
 
@@ -66,6 +81,9 @@ void guest_detach(struct guest *);
 void guest_forget(struct guest *);
 /* Reads, writes, a flush, a discard; direct and indirect; both queues. */
 void guest_work(struct guest *);
+/* What that moves, made before it; and whether it is where it should be. */
+void guest_fill(struct guest *, const char *file);
+bool guest_right(struct guest *, const char *file);
 /* Both states, for a person. */
 void guest_print(const struct guest *);
 /* One read. */
