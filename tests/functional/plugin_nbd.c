@@ -174,7 +174,7 @@ refuses(int error, const char *says, const char *options)
 static void
 mistakes_are_told(void)
 {
-    char text[300];
+    char text[400];
 
     refuses(-EINVAL, "expected nbd://", "uri=http://there/");
     refuses(-EINVAL, "expected ?socket=PATH", "uri=nbd+unix:///x");
@@ -191,7 +191,7 @@ what_is_no_server_is_refused(void)
 {
     struct run r = { 0 };
     struct server s;
-    char text[300];
+    char text[400];
 
     server_start(&s,
                  "nbdkit -f -U %%S --filter=exportname memory %d "
