@@ -5,12 +5,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libcryptsetup.h>
+#include <linux/capability.h>
 #include <openssl/evp.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/unit/plugin_model.h"
+
+/* A sanitizer's mlock() does nothing. */
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
 
 enum { DISK = 3 << 20, ROOM = 24 << 20 };
 
@@ -411,6 +420,13 @@ is_changed_live(void)
     CHECK(!memcmp(buf, raw, sizeof(raw)));
     CHECK_EQ(run_pause(&r), 0);
     CHECK_EQ(run_resume(&r), 0);
+
+    /* It grows with what is below. */
+    REQUIRE(!truncate(path, ROOM + (1 << 20)));
+    CHECK_EQ(run_command(&r, "file", "rescan", (char *)raw, sizeof(raw)), 0);
+    RUN_WAIT(r, r.relimits == 1);
+    CHECK_EQ(chain_limits(r.chain)->size,
+             ROOM + (1 << 20) - run_counter(&r, 0, "offset"));
     run_close(&r);
     free((void *)(uintptr_t)path);
     free((void *)(uintptr_t)wrong);
@@ -533,6 +549,39 @@ refuses_options(void)
            key_path, "4k");
 }
 
+/* Without the right to lock memory nothing is opened.  In a child, which gives
+ * the privilege away that would let it. */
+static int
+open_unlocked(void)
+{
+    struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct caps[2];
+    const struct rlimit none = { 0 };
+    struct run r = { .no_uring = true };
+
+    if (syscall(SYS_capget, &head, caps))
+        return 2;
+    caps[0].effective &= ~(1u << CAP_IPC_LOCK);
+    if (syscall(SYS_capset, &head, caps) || setrlimit(RLIMIT_MEMLOCK, &none))
+        return 2;
+    if (!run_open(&r, RUN_READWRITE,
+                  "crypt mode=plain key-file=%s | null size=1M", key_path))
+        return 3;
+    return strstr(r.why, "raise the limit of locked memory") ? 0 : 4;
+}
+
+static void
+refuses_what_can_be_swapped(void)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (!pid)
+        _exit(SANITIZED ? 0 : open_unlocked());
+    waitpid(pid, &status, 0);
+    CHECK_EQ(status, 0);
+}
+
 /* ---- where keys come from ------------------------------------------------ */
 
 static void
@@ -581,6 +630,7 @@ main(int argc, char **argv)
     TEST(refuses_headers);
     TEST(refuses_keys);
     TEST(refuses_options);
+    TEST(refuses_what_can_be_swapped);
     TEST(takes_a_credential);
     TEST(takes_a_key_of_the_kernel);
     return test_end();
