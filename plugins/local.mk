@@ -7,7 +7,8 @@ PLUGIN_LDFLAGS = -module -avoid-version -shared \
 
 plugin_LTLIBRARIES += plugins/delay.la plugins/error.la plugins/file.la \
 	plugins/limit.la \
-	plugins/memory.la plugins/nbd.la plugins/null.la plugins/trace.la
+	plugins/memory.la plugins/nbd.la plugins/null.la plugins/trace.la \
+	plugins/qcow2.la
 
 match_sources = plugins/common/match.c plugins/common/match.h
 delay_sources = plugins/delay/delay.c
@@ -20,6 +21,13 @@ nbd_sources = plugins/nbd/nbd.c plugins/nbd/nbd.h plugins/nbd/connect.c \
 	plugins/nbd/link.c plugins/nbd/cmd.c plugins/nbd/kept.c \
 	plugins/nbd/kept.h
 null_sources = plugins/null/null.c
+qcow2_sources = plugins/qcow2/qcow2.c plugins/qcow2/qcow2.h \
+	plugins/qcow2/format.h plugins/qcow2/header.c plugins/qcow2/lock.c \
+	plugins/qcow2/image.c plugins/qcow2/cache.c plugins/qcow2/map.c \
+	plugins/qcow2/alloc.c plugins/qcow2/grow.c plugins/qcow2/commit.c \
+	plugins/qcow2/fetch.c plugins/qcow2/unpack.c plugins/qcow2/write.c \
+	plugins/qcow2/range.c plugins/qcow2/rw.c plugins/qcow2/pause.c \
+	plugins/qcow2/mend.c plugins/qcow2/open.c
 trace_sources = plugins/trace/trace.c plugins/trace/writer.c \
 	plugins/trace/writer.h
 
@@ -39,6 +47,9 @@ plugins_nbd_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_nbd_la_LIBADD = $(NBD_LIBS)
 plugins_null_la_SOURCES = $(null_sources)
 plugins_null_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_qcow2_la_SOURCES = $(qcow2_sources)
+plugins_qcow2_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_qcow2_la_LIBADD = $(ZLIB_LIBS) $(ZSTD_LIBS)
 plugins_trace_la_SOURCES = $(trace_sources) $(match_sources)
 plugins_trace_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 
@@ -67,7 +78,8 @@ dist_man_MANS += plugins/delay/blktap-delay.7 plugins/error/blktap-error.7 \
 	plugins/file/blktap-file.7 plugins/memory/blktap-memory.7 \
 	plugins/limit/blktap-limit.7 plugins/nbd/blktap-nbd.7 \
 	plugins/null/blktap-null.7 \
-	plugins/trace/blktap-trace.7
+	plugins/qcow2/blktap-qcow2.7 plugins/trace/blktap-trace.7
 
 include tests/unit/plugin.mk
+include tests/unit/qcow2.mk
 include tests/unit/crypt.mk

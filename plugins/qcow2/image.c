@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * image.c: I/O on the image file.  What the kernel does in parts is put
+ * together here; what lies past the end of the file reads as zeroes.
+ */
+#include "plugins/qcow2/qcow2.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { IO_RETRIES = 16 };
+
+void *
+q2_alloc_memory(size_t size)
+{
+    void *p = NULL;
+
+    size = (size + BLK_MEM_ALIGN - 1) & ~(size_t)(BLK_MEM_ALIGN - 1);
+    if (posix_memalign(&p, BLK_MEM_ALIGN, size ? size : BLK_MEM_ALIGN))
+        return NULL;
+    return p;
+}
+
+void
+q2_image_unref(struct qcow2 *s, struct q2_image *image)
+{
+    struct q2_image *keeper;
+
+    for (; image && !--image->refs; image = keeper) {
+        keeper = image->keeper;
+        if (image->file)
+            blk_file_close(s->layer, image->file);
+        free(image);
+    }
+}
+
+int
+q2_corrupt(struct qcow2 *s, const char *fmt, ...)
+{
+    char what[200];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof(what), fmt, ap);
+    va_end(ap);
+    if (!s->corrupt)
+        blk_fatal(s->layer, -EUCLEAN,
+                  "%s: the image is corrupt: %s; stop the disk and look with "
+                  "qemu-img check",
+                  s->path, what);
+    s->corrupt = true;
+    return -EUCLEAN;
+}
+
+/* ---- one I/O ------------------------------------------------------------- */
+
+static void io_next(struct q2_io *q);
+
+static void
+io_over(struct q2_io *q, int error)
+{
+    q->done(q, error);
+}
+
+/* The first n bytes of the list are done. */
+static void
+io_eat(struct q2_io *q, uint64_t n)
+{
+    q->at += n;
+    q->left -= n;
+    while (n && q->n) {
+        uint64_t part = q->v->iov_len < n ? q->v->iov_len : n;
+
+        q->v->iov_base = (uint8_t *)q->v->iov_base + part;
+        q->v->iov_len -= part;
+        n -= part;
+        if (q->v->iov_len)
+            break;
+        q->v++;
+        q->n--;
+    }
+}
+
+static void
+io_zero_rest(struct q2_io *q)
+{
+    for (uint32_t i = 0; i < q->n; i++)
+        memset(q->v[i].iov_base, 0, q->v[i].iov_len);
+    q->left = 0;
+}
+
+/* With direct I/O no part of a block can be gone on from: that is the end of
+ * the file. */
+static bool
+io_at_end(const struct q2_io *q, uint64_t n)
+{
+    const struct blk_file_info *info = &q->s->image->info;
+
+    return !n || (info->direct && n % info->block);
+}
+
+static void
+io_done(struct blk_io *io)
+{
+    struct q2_io *q = io->data;
+    int64_t n = io->status;
+
+    if ((n == -EINTR || n == -EAGAIN) && q->retries++ < IO_RETRIES) {
+        io_next(q);
+        return;
+    }
+    if (n < 0) {
+        io_over(q, (int)n);
+        return;
+    }
+    if ((uint64_t)n > q->left)
+        n = (int64_t)q->left;
+    if (q->left == (uint64_t)n) {
+        io_over(q, 0);
+        return;
+    }
+    io_eat(q, (uint64_t)n);
+    if (!io_at_end(q, (uint64_t)n)) {
+        io_next(q);
+    } else if (io->op == BLK_IO_READ) {
+        io_zero_rest(q);
+        io_over(q, 0);
+    } else {
+        io_over(q, n ? -EIO : -ENOSPC);
+    }
+}
+
+static void
+io_next(struct q2_io *q)
+{
+    q->io.off = q->at;
+    q->io.len = q->left;
+    q->io.iov = q->v;
+    q->io.n = q->n;
+    blk_io_start(q->s->layer, &q->io);
+}
+
+static void
+io_begin(struct qcow2 *s, struct q2_io *q, enum blk_io_op op, uint64_t at,
+         struct iovec *v, uint32_t n, uint64_t len)
+{
+    memset(&q->io, 0, sizeof(q->io));
+    q->s = s;
+    q->io.op = op;
+    q->io.file = s->image->file;
+    q->io.done = io_done;
+    q->io.data = q;
+    q->v = v;
+    q->n = n;
+    q->at = at;
+    q->left = len;
+    q->retries = 0;
+    io_next(q);
+}
+
+void
+q2_readv(struct qcow2 *s, struct q2_io *q, uint64_t at, struct iovec *v,
+         uint32_t n, uint64_t len)
+{
+    io_begin(s, q, BLK_IO_READ, at, v, n, len);
+}
+
+void
+q2_writev(struct qcow2 *s, struct q2_io *q, uint64_t at, struct iovec *v,
+          uint32_t n, uint64_t len)
+{
+    uint64_t end = (at + len + s->cluster - 1) >> s->cluster_bits;
+
+    if (end > s->fresh)
+        s->fresh = end;
+    io_begin(s, q, BLK_IO_WRITE, at, v, n, len);
+}
+
+void
+q2_read(struct qcow2 *s, struct q2_io *q, uint64_t at, void *to, uint64_t len)
+{
+    q->one = (struct iovec){ to, len };
+    q2_readv(s, q, at, &q->one, 1, len);
+}
+
+void
+q2_write(struct qcow2 *s, struct q2_io *q, uint64_t at, const void *from,
+         uint64_t len)
+{
+    q->one = (struct iovec){ (void *)(uintptr_t)from, len };
+    q2_writev(s, q, at, &q->one, 1, len);
+}
+
+/* ---- syncs --------------------------------------------------------------- */
+
+/* The kernel reports lost writes once; a later sync that succeeds proves
+ * nothing.  So the disk ends until it is opened again. */
+static void
+sync_failed(struct qcow2 *s, int error)
+{
+    if (!s->image->failed)
+        blk_fatal(s->layer, -EIO,
+                  "%s: sync failed (%s): writes may be lost, no more are taken "
+                  "until the file is opened again",
+                  s->path, strerror(-error));
+    s->image->failed = true;
+}
+
+static void
+sync_done(struct blk_io *io)
+{
+    struct q2_io *q = io->data;
+    struct qcow2 *s = q->s;
+
+    if ((io->status == -EINTR || io->status == -EAGAIN) &&
+        q->retries++ < IO_RETRIES) {
+        blk_io_start(s->layer, io);
+        return;
+    }
+    if (io->status < 0)
+        sync_failed(s, (int)io->status);
+    if (s->image->failed) {
+        io_over(q, -EIO);
+        return;
+    }
+    if (q->number > s->sync_done)
+        s->sync_done = q->number;
+    io_over(q, 0);
+    q2_frees_run(s);
+}
+
+void
+q2_sync(struct qcow2 *s, struct q2_io *q)
+{
+    memset(&q->io, 0, sizeof(q->io));
+    q->s = s;
+    q->io.op = BLK_IO_SYNC;
+    q->io.file = s->image->file;
+    q->io.done = sync_done;
+    q->io.data = q;
+    q->retries = 0;
+    q->number = ++s->sync_started;
+    s->syncs++;
+    blk_io_start(s->layer, &q->io);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * qcow2: a disk in a qcow2 image; with a layer below, what changed of that.
+ * qcow2.h has the map of the files.
+ */
+#include "plugins/qcow2/qcow2.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const directs[] = { "auto", "on", "off", NULL };
+
+static const struct blk_option options[] = {
+    { .name = "path",
+      .type = BLK_PATH,
+      .at = offsetof(struct qcow2, path),
+      .required = true,
+      .help = "the image" },
+    { .name = "backing",
+      .type = BLK_STRING,
+      .at = offsetof(struct qcow2, backing),
+      .help = "the backing file that the image names, to say that the layer "
+              "below serves it" },
+    { .name = "cache",
+      .type = BLK_SIZE,
+      .at = offsetof(struct qcow2, cache_size),
+      .fallback = "8M",
+      .min = 256 << 10,
+      .max = 1ull << 32,
+      .help = "memory for pieces of L2 tables and refcounts" },
+    { .name = "direct",
+      .type = BLK_CHOICE,
+      .at = offsetof(struct qcow2, direct),
+      .fallback = "auto",
+      .choices = directs,
+      .help = "past the page cache; auto: where the file system can" },
+    { .name = "lock",
+      .type = BLK_BOOL,
+      .at = offsetof(struct qcow2, lock),
+      .fallback = "true",
+      .help = "refuse a second writer of the same file" },
+    { 0 }
+};
+
+static const struct blk_counter counters[] = {
+    { "allocated", offsetof(struct qcow2, allocated), "clusters",
+      "taken into use" },
+    { "freed", offsetof(struct qcow2, freed), "clusters", "given back" },
+    { "tables", offsetof(struct qcow2, tables), "clusters", "new L2 tables" },
+    { "copied", offsetof(struct qcow2, copied), "requests",
+      "writes that had to keep a part of a cluster" },
+    { "unpacked", offsetof(struct qcow2, unpacked), "clusters",
+      "compressed ones that were read" },
+    { "commits", offsetof(struct qcow2, commits), "batches",
+      "changes of tables that were made together" },
+    { "batched", offsetof(struct qcow2, batched), "requests", "in them" },
+    { "syncs", offsetof(struct qcow2, syncs), "requests", "syncs of the file" },
+    { "l2_hits", offsetof(struct qcow2, l2.hits), "requests",
+      "tables that were in memory" },
+    { "l2_misses", offsetof(struct qcow2, l2.misses), "requests",
+      "tables that had to be read" },
+    { "leaked", offsetof(struct qcow2, leaked), "clusters",
+      "found at open: counted but not used" },
+    { "mended", offsetof(struct qcow2, mended), "clusters",
+      "found at open: used but not counted enough" },
+    { 0 }
+};
+
+static int
+qcow2_check(const void *self, char *why, size_t n)
+{
+    const struct qcow2 *s = self;
+
+    if (s->backing && !s->backing[0]) {
+        snprintf(why, n,
+                 "backing: expected the name that is in the image, "
+                 "found an empty one");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static void
+qcow2_resume(struct blk_layer *l)
+{
+    blk_ready(l, 0);
+}
+
+static void
+qcow2_stop(struct blk_layer *l)
+{
+    q2_release(blk_self(l));
+    blk_ready(l, 0);
+}
+
+/* ---- what it offers ------------------------------------------------------ */
+
+static uint32_t
+offered_align(const struct qcow2 *s)
+{
+    const struct blk_file_info *info = &s->image->info;
+    uint32_t align = 512;
+
+    if (info->direct && info->block > align)
+        align = info->block;
+    if (info->direct && info->mem_align > align)
+        align = info->mem_align;
+    return align;
+}
+
+/* Clusters are cut at any multiple of align: so memory needs no more. */
+static void
+qcow2_limits(struct blk_layer *l, struct blk_limits *limits)
+{
+    struct qcow2 *s = blk_self(l);
+    const struct blk_limits below = *limits;
+    bool last = blk_last(l);
+    uint32_t align = offered_align(s);
+
+    if (!last) {
+        s->below_size = below.size;
+        align = below.align > align ? below.align : align;
+        align = below.mem_align > align ? below.mem_align : align;
+        limits->readonly = blk_readonly(l);
+    }
+    limits->ops = BLK_ALL_OPS;
+    if (s->h.version < 3 && !last) /* it has no entry for zeroes */
+        limits->ops &= ~(BLK_BIT(BLK_DISCARD) | BLK_BIT(BLK_ZERO));
+    s->size = s->h.size & ~(uint64_t)(align - 1);
+    limits->size = s->size;
+    limits->align = align;
+    limits->mem_align = s->image->info.direct && s->image->info.mem_align
+                            ? s->image->info.mem_align
+                            : 1;
+    if (!last && below.mem_align > limits->mem_align)
+        limits->mem_align = below.mem_align;
+    limits->block = s->cluster < 4096 ? s->cluster : 4096;
+    if (limits->block < align)
+        limits->block = align;
+    limits->max_len = Q2_WRITE_MAX;
+    limits->max_segs = Q2_IOV - 2;
+    if (!last && below.max_segs < limits->max_segs)
+        limits->max_segs = below.max_segs;
+    limits->discard_align = s->cluster;
+    limits->max_discard = 1u << 30;
+    limits->volatile_cache = true;
+    limits->fua = false;
+    if (s->image->readonly) {
+        limits->readonly = true;
+        limits->ops &= BLK_BIT(BLK_READ) | BLK_BIT(BLK_FLUSH);
+    }
+}
+
+/* ---- what it tells ------------------------------------------------------- */
+
+static void
+qcow2_stats(struct blk_layer *l, struct blk_out *out)
+{
+    const struct qcow2 *s = blk_self(l);
+
+    if (!s->image)
+        return;
+    blk_put_str(out, "path", s->path);
+    blk_put_u64(out, "size", s->size);
+    blk_put_u64(out, "version", s->h.version);
+    blk_put_u64(out, "cluster_size", s->cluster);
+    blk_put_str(out, "mode", s->image->readonly ? "read-only" : "read-write");
+    blk_put_str(out, "lock", s->lock ? "held" : "none");
+    blk_put_u64(out, "direct", s->image->info.direct);
+    blk_put_u64(out, "snapshots", s->h.snapshots);
+    if (s->h.backing[0])
+        blk_put_str(out, "backing", s->h.backing);
+    blk_put_u64(out, "file_clusters", s->fresh);
+    blk_put_u64(out, "cache_bytes",
+                (uint64_t)s->l2.n * s->l2.size +
+                    (uint64_t)s->refs.n * s->refs.size);
+    blk_put_u64(out, "failed", s->image->failed || s->corrupt);
+}
+
+static int
+qcow2_command(struct blk_layer *l, int argc, char **argv, struct blk_out *out)
+{
+    if (argc == 1 && !strcmp(argv[0], "info")) {
+        qcow2_stats(l, out);
+        return 0;
+    }
+    blk_printf(out, "expected info, found %s\n", argc ? argv[0] : "nothing");
+    return -EINVAL;
+}
+
+BLK_PLUGIN(qcow2) = {
+    .abi = BLK_ABI,
+    .self_size = sizeof(struct qcow2),
+    .req_size = sizeof(struct q2_req),
+    .own = 64,
+    .ops = BLK_ALL_OPS,
+    .tail = BLK_EITHER,
+    .name = "qcow2",
+    .help = "a qcow2 image, or what changed of the layer below",
+    .options = options,
+    .counters = counters,
+    .check = qcow2_check,
+    .start = q2_start,
+    .pause = q2_pause,
+    .resume = qcow2_resume,
+    .stop = qcow2_stop,
+    .submit = q2_submit,
+    .done = q2_done,
+    .limits = qcow2_limits,
+    .stats = qcow2_stats,
+    .command = qcow2_command,
+    .commands = "info\n",
+};

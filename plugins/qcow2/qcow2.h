@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * qcow2.h: what the files of the plugin share.
+ *
+ *   qcow2.c    options, limits, numbers        open.c    start: file to tables
+ *   header.c   judges the header               mend.c    counts references anew
+ *   image.c    I/O on the file, syncs          pause.c   a clean end
+ *   cache.c    tables in memory                rw.c      requests
+ *   map.c      guest offset to host offset     fetch.c   reading
+ *   lock.c     who may change which clusters   write.c   writing new clusters
+ *   alloc.c    free clusters, refcounts        range.c   discard and zero
+ *   grow.c     more room for refcounts         unpack.c  compressed clusters
+ *   commit.c   L2 entries change, in batches
+ *
+ * What makes it safe at any moment (see commit.c):
+ *
+ *   1. data, refcounts and new tables are written;
+ *   2. the file is synced;
+ *   3. L2 and L1 entries that point to them are written; the guest's request
+ *      ends: nothing that it was told is only in our memory;
+ *   4. after another sync, what the old entries pointed to is free.
+ *
+ * So a crash can leave a cluster that nobody uses, but never one that is used
+ * and counts as free.  A bit in the header (dirty) says so to the next open,
+ * which counts anew.
+ */
+#ifndef PLUGINS_QCOW2_QCOW2_H
+#define PLUGINS_QCOW2_QCOW2_H
+
+#include "blktap/plugin.h"
+#include "plugins/qcow2/format.h"
+
+struct qcow2;
+
+/* ---- waiting ------------------------------------------------------------- */
+
+/* One that waits; go() is called once, with 0 (look again) or an error. */
+struct q2_wait {
+    struct q2_wait *next;
+    void (*go)(struct q2_wait *, int error);
+    bool queued;
+};
+
+struct q2_queue {
+    struct q2_wait *head, **tail;
+};
+
+void q2_queue_init(struct q2_queue *);
+void q2_queue_add(struct q2_queue *, struct q2_wait *);
+/* Wakes those that wait now; who waits again meanwhile stays. */
+void q2_queue_wake(struct q2_queue *, int error);
+/* Wakes the first. */
+void q2_queue_wake_one(struct q2_queue *);
+
+/* One holder at a time, in order of arrival. */
+struct q2_gate {
+    bool held;
+    struct q2_queue queue;
+};
+
+/* True: it is ours; else go() comes, and then it is. */
+bool q2_gate_take(struct q2_gate *, struct q2_wait *);
+void q2_gate_leave(struct q2_gate *);
+
+/* ---- the file (image.c) -------------------------------------------------- */
+
+/* An open image file, shared by the instances that follow each other in a live
+ * change, so that its lock is held all the time. */
+struct q2_image {
+    unsigned refs;
+    struct blk_file *file;
+    struct blk_file_info info;
+    struct q2_image *keeper; /* holds the lock that we opened without */
+    bool readonly;
+    bool failed; /* a sync failed: what was written may be lost */
+};
+
+/* One I/O, done whole: a read past the end of the file gives zeroes. */
+struct q2_io {
+    struct blk_io io; /* first: found from it */
+    struct qcow2 *s;
+    void (*done)(struct q2_io *, int error);
+    void *data;
+    struct iovec one;
+    struct iovec *v; /* eaten up as it goes */
+    uint32_t n, retries;
+    uint64_t at, left;
+    uint64_t number; /* of a sync */
+};
+
+void q2_read(struct qcow2 *, struct q2_io *, uint64_t at, void *to,
+             uint64_t len);
+void q2_write(struct qcow2 *, struct q2_io *, uint64_t at, const void *from,
+              uint64_t len);
+/* v belongs to the I/O until it is done, and is changed. */
+void q2_readv(struct qcow2 *, struct q2_io *, uint64_t at, struct iovec *v,
+              uint32_t n, uint64_t len);
+void q2_writev(struct qcow2 *, struct q2_io *, uint64_t at, struct iovec *v,
+               uint32_t n, uint64_t len);
+void q2_sync(struct qcow2 *, struct q2_io *);
+/* Aligned for any file, not cleared; or NULL. */
+void *q2_alloc_memory(size_t);
+void q2_image_unref(struct qcow2 *, struct q2_image *);
+/* Metadata that can't be true were found: the disk ends. */
+int q2_corrupt(struct qcow2 *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- tables in memory (cache.c) ------------------------------------------ */
+
+enum q2_table_state { Q2_TABLE_FREE, Q2_TABLE_LOADING, Q2_TABLE_READY };
+
+/* A piece of a table, of cache.size bytes. */
+struct q2_table {
+    struct q2_io io; /* first: found from it */
+    struct q2_cache *cache;
+    struct q2_table *hash, *newer, *older;
+    uint64_t at; /* in the file */
+    uint8_t *data;
+    unsigned pins;
+    enum q2_table_state state;
+    bool dirty, writing;
+    bool stale;              /* what is being loaded is no longer true */
+    struct q2_queue waiters; /* for loading */
+};
+
+struct q2_cache {
+    struct qcow2 *s;
+    struct q2_table *table, **bucket;
+    struct q2_table *newest, *oldest;
+    uint8_t *memory;
+    unsigned n, buckets;
+    uint32_t size;
+    unsigned dirty;
+    struct q2_queue starved; /* all are in use */
+    uint64_t hits, misses;
+};
+
+int q2_cache_init(struct q2_cache *, struct qcow2 *, uint64_t bytes,
+                  uint32_t size);
+void q2_cache_free(struct q2_cache *);
+/* The table that begins at this offset, pinned; NULL: the wait is queued. */
+struct q2_table *q2_cache_get(struct q2_cache *, uint64_t at, struct q2_wait *);
+/* Whether get could find or make room for it now. */
+bool q2_cache_room(struct q2_cache *, uint64_t at);
+void q2_cache_put(struct q2_table *);
+void q2_cache_dirty(struct q2_table *);
+/* What was read of this part of the file is no longer true. */
+void q2_cache_drop(struct q2_cache *, uint64_t at, uint64_t len);
+/* Writes all that is dirty; one at a time may ask. */
+struct q2_store {
+    struct q2_cache *cache;
+    unsigned out;
+    int error;
+    void (*done)(struct q2_store *, int error);
+    void *data;
+};
+void q2_cache_store(struct q2_cache *, struct q2_store *);
+
+/* ---- who may change what (lock.c) ---------------------------------------- */
+
+enum q2_share { Q2_SHARED, Q2_EXCLUSIVE };
+
+/* Of guest clusters first to last; granted in order of arrival. */
+struct q2_lock {
+    struct q2_lock *next;
+    uint64_t first, last;
+    enum q2_share share;
+    bool on, granted;
+    struct q2_wait *wait;
+};
+
+/* True: granted; else go() comes when it is. */
+bool q2_lock(struct qcow2 *, struct q2_lock *, uint64_t off, uint64_t len,
+             enum q2_share, struct q2_wait *);
+void q2_unlock(struct qcow2 *, struct q2_lock *);
+
+/* ---- guest offset to host offset (map.c) --------------------------------- */
+
+/* From a guest offset on, len bytes are alike. */
+struct q2_run {
+    enum q2_kind kind;
+    bool owned;    /* of DATA: may be written in place */
+    uint64_t host; /* of DATA: where; of PACKED: the entry */
+    uint64_t len;
+};
+
+/* The piece of the L2 table for a guest offset, pinned, in *t.  *t NULL: there
+ * is no table (return 0), or the wait was queued (-EAGAIN); else an error. */
+int q2_map_get(struct qcow2 *, uint64_t off, struct q2_table **t,
+               struct q2_wait *);
+/* t as q2_map_get() left it; at most len bytes. */
+int q2_map_run(struct qcow2 *, const struct q2_table *t, uint64_t off,
+               uint64_t len, struct q2_run *);
+uint64_t q2_map_entry(const struct qcow2 *, const struct q2_table *,
+                      uint64_t off);
+/* Where the piece of an L2 table that has off ends, as a guest offset. */
+uint64_t q2_map_end(const struct qcow2 *, uint64_t off);
+/* The host clusters of a packed entry. */
+void q2_map_packed(const struct qcow2 *, uint64_t entry, uint64_t *at,
+                   uint64_t *len);
+
+/* Makes sure that there is an L2 table for off that nobody else uses. */
+struct q2_own {
+    struct q2_wait wait; /* first */
+    struct qcow2 *s;
+    uint64_t off;
+    struct q2_wait *then;
+};
+
+/* 0: there is; -EAGAIN: then->go() comes, maybe at once. */
+int q2_own(struct qcow2 *, struct q2_own *, uint64_t off, struct q2_wait *then);
+
+enum { Q2_L1_DIRTY = 1024 }; /* more than there are requests at a time */
+
+/* An entry of L1 that differs from the medium's. */
+struct q2_l1_dirty {
+    uint32_t index;
+    uint64_t old; /* the table that it no longer points to; 0: none */
+};
+
+/* ---- free clusters (alloc.c, grow.c) ------------------------------------- */
+
+struct q2_alloc {
+    struct q2_wait wait; /* first */
+    struct qcow2 *s;
+    uint64_t want;
+    uint64_t first, got; /* clusters */
+    bool fresh;          /* never written: reads as zeroes */
+    void (*done)(struct q2_alloc *, int error);
+    void *data;
+    struct q2_store store;
+};
+
+/* The one that makes a table just now: allocates, fills it (with zeroes, or as
+ * the one that a snapshot shares), and notes the entry of L1 for the next
+ * commit. */
+struct q2_owning {
+    struct q2_alloc alloc;
+    struct q2_io io;
+    struct q2_own *own;
+    uint32_t index;
+    uint64_t old;
+    uint8_t *memory; /* a cluster */
+};
+
+/* got becomes 1 to want; their refcounts are 1, in memory. */
+void q2_alloc(struct q2_alloc *);
+/* The counters for cluster `first` have no block: makes one.  The caller
+ * holds the gate. */
+void q2_grow(struct qcow2 *, uint64_t first, struct q2_wait *then);
+int q2_grow_init(struct qcow2 *);
+void q2_grow_free(struct qcow2 *);
+/* What must never be given away, whatever the counters say. */
+bool q2_is_fixed(const struct qcow2 *, uint64_t first, uint64_t n);
+
+/* Clusters to be counted down once sync number `after` is over. */
+struct q2_free {
+    uint64_t first, n, after;
+};
+enum { Q2_FREES = 4096 };
+
+struct q2_frees {
+    struct q2_wait wait; /* first */
+    struct qcow2 *s;
+    struct q2_free *ring;
+    unsigned head, n;
+    bool working;
+    struct q2_queue idle; /* wait for what is ready to be worked off */
+    struct q2_store store;
+    uint64_t lost; /* clusters that could not be noted: leaks until a mend */
+};
+
+/* Notes them. */
+void q2_free(struct qcow2 *, uint64_t first, uint64_t n, uint64_t after);
+void q2_frees_run(struct qcow2 *);
+
+/* ---- L2 entries change (commit.c) ---------------------------------------- */
+
+enum q2_link_kind { Q2_LINK_DATA, Q2_LINK_ZERO, Q2_LINK_NONE };
+
+struct q2_link {
+    struct q2_link *next;
+    struct q2_table *table; /* pinned by the caller */
+    uint64_t off;           /* of the first guest cluster */
+    uint32_t n;             /* clusters, all in table */
+    enum q2_link_kind kind;
+    uint64_t first; /* host cluster, of DATA */
+    bool linked;    /* entries were changed, maybe not on the medium */
+    void (*done)(struct q2_link *, int error);
+    void *data;
+};
+
+struct q2_commit {
+    struct q2_link *queue, **tail; /* wait for the next batch */
+    struct q2_link *batch;
+    bool running;
+    bool full;    /* waits for room to note what becomes free */
+    bool syncing; /* and for the sync that makes it */
+    struct q2_wait wait;
+    struct q2_io io;
+    struct q2_store store;
+    struct q2_free *old; /* what the batch sets free */
+    unsigned old_n;
+    uint32_t l1_n; /* entries of s->l1_dirty that go with this batch */
+    uint32_t l1_cursor;
+};
+
+int q2_commit_init(struct qcow2 *);
+void q2_commit_free(struct qcow2 *);
+void q2_commit(struct qcow2 *, struct q2_link *);
+void q2_commit_kick(struct qcow2 *);
+
+/* ---- requests ------------------------------------------------------------ */
+
+enum { Q2_IOV = 128 };
+
+/* Reads guest bytes into memory; also the old bytes of a changed cluster. */
+struct q2_fetch {
+    struct q2_wait wait; /* first */
+    struct qcow2 *s;
+    uint64_t off;
+    uint32_t len, at, piece;
+    struct blk_sg sg;
+    void (*done)(struct q2_fetch *, int error);
+    void *data;
+    struct q2_run run;
+    struct q2_io io;
+    struct q2_unpack *unpack;
+    struct iovec v[Q2_IOV];
+};
+
+void q2_fetch(struct q2_fetch *);
+/* One of our requests below ended. */
+void q2_fetch_below(struct q2_fetch *, int error);
+
+/* Memory for the parts of clusters that a write leaves as they were. */
+struct q2_bounce {
+    struct q2_bounce *next;
+    uint8_t *head, *tail; /* a cluster each */
+    struct iovec head_v, tail_v;
+};
+
+struct q2_write {
+    struct q2_table *table;
+    struct q2_bounce *bounce;
+    struct q2_alloc alloc;
+    struct q2_link link;
+    struct q2_own own;
+    uint32_t skip, tail; /* old bytes before and behind the piece */
+    bool sparse;         /* of the old bytes nothing has to be written */
+    bool head_there, tail_there;
+};
+
+enum { Q2_WRITE_MAX = 4 << 20 }; /* bytes of a piece */
+
+/* The scratch of a request; of one of ours it only says whose it is. */
+struct q2_req {
+    struct q2_wait wait; /* first */
+    struct qcow2 *s;
+    struct blk_req *req;
+    struct q2_fetch *owner; /* of one of ours */
+    uint32_t at, piece;
+    uint32_t until; /* what is written in one way ends here */
+    struct q2_lock lock;
+    struct q2_io io;
+    struct q2_fetch fetch; /* and its v, when nothing is fetched */
+    struct q2_write w;
+};
+
+void q2_submit(struct blk_layer *, struct blk_req *);
+void q2_done(struct blk_layer *, struct blk_req *);
+void q2_req_end(struct q2_req *, int error);
+/* The piece is over: its lock goes. */
+void q2_req_next(struct q2_req *);
+/* len bytes of the request's list from its byte `at` on, into v. */
+uint32_t q2_iov_slice(const struct blk_sg *, uint32_t at, uint32_t len,
+                      struct iovec *v, uint32_t max);
+/* A piece of zeroes instead of a list. */
+uint32_t q2_iov_zeroes(struct qcow2 *, uint32_t len, struct iovec *v,
+                       uint32_t max);
+
+/* Writes to clusters that must be new; the lock is held, exclusively. */
+void q2_write_new(struct q2_req *);
+/* The next piece of a DISCARD, or of a ZERO that is whole clusters. */
+void q2_range(struct q2_req *);
+
+/* A compressed cluster being read. */
+struct q2_unpack {
+    struct q2_unpack *next;
+    struct blk_work work;
+    struct q2_io io;
+    struct qcow2 *s;
+    uint8_t *in, *out;
+    uint32_t in_skip, in_len; /* where the packed bytes begin */
+    uint32_t cluster, compression;
+    int error;
+    struct q2_fetch *fetch;
+    uint64_t entry;
+};
+
+int q2_unpack_init(struct qcow2 *);
+void q2_unpack_free(struct qcow2 *);
+/* NULL: none is free now, the wait is queued. */
+struct q2_unpack *q2_unpack_get(struct qcow2 *, struct q2_wait *);
+void q2_unpack_put(struct qcow2 *, struct q2_unpack *);
+/* Reads and unpacks; then f's wait goes on with the result in u->out. */
+void q2_unpack_start(struct q2_unpack *, struct q2_fetch *, uint64_t entry);
+/* Pure: 0 or -EIO. */
+int q2_unpack_bytes(unsigned compression, const uint8_t *in, uint32_t n,
+                    uint8_t *out, uint32_t cluster);
+
+/* ---- the layer ----------------------------------------------------------- */
+
+enum q2_direct { Q2_DIRECT_AUTO, Q2_DIRECT_ON, Q2_DIRECT_OFF };
+
+struct qcow2 {
+    char *path, *backing; /* the options */
+    uint64_t direct, cache_size;
+    bool lock;
+
+    struct blk_layer *layer;
+    struct q2_image *image;
+    struct q2_header h;
+    uint32_t cluster, cluster_bits, entry_size, sub;
+    uint64_t size;       /* of the disk */
+    uint64_t below_size; /* 0: nothing is below */
+    uint8_t *head;       /* the first cluster, as on the medium */
+    uint32_t head_len;   /* of it that is written as one */
+
+    uint64_t *l1;       /* entries, as we use them */
+    uint8_t *l1_medium; /* the table as on the medium */
+    struct q2_l1_dirty *l1_dirty;
+    uint32_t l1_dirty_n;
+    uint8_t *reftable; /* as on the medium */
+    uint64_t reftable_n;
+    uint64_t ref_per_block; /* counters in a block */
+
+    struct q2_cache l2, refs;
+    struct q2_gate alloc_gate, own_gate;
+    uint64_t cursor; /* no cluster before it is free */
+    uint64_t fresh;  /* no cluster from it on was ever written */
+    struct q2_frees frees;
+    struct q2_commit commit;
+    struct q2_lock *locks, **locks_tail;
+
+    uint64_t sync_started, sync_done; /* numbers of syncs */
+    bool marked;                      /* the header says dirty */
+    bool corrupt;
+
+    struct q2_bounce *bounces, *bounce_free;
+    uint8_t *bounce_memory;
+    struct q2_queue bounce_wait, own_wait;
+    struct q2_unpack *unpacks, *unpack_free;
+    uint8_t *unpack_memory;
+    struct q2_queue unpack_wait;
+    uint8_t *zeroes; /* Q2_ZEROES bytes */
+
+    struct q2_open *opening;
+    struct q2_mend *mending;
+    struct q2_pause *pausing;
+    struct q2_growing *growing;
+    struct q2_owning *owning;
+
+    /* counters */
+    uint64_t allocated, copied, unpacked, freed, commits, batched, tables;
+    uint64_t syncs, mended, leaked;
+};
+enum { Q2_ZEROES = 64 << 10 };
+
+/* ---- life (open.c, mend.c, pause.c) ---------------------------------------
+ */
+
+void q2_start(struct blk_layer *, struct blk_layer *old);
+void q2_release(struct qcow2 *); /* all that start() made */
+void q2_pause(struct blk_layer *);
+/* Writes the header as it is in memory. */
+void q2_header_write(struct qcow2 *, struct q2_io *);
+int q2_pause_init(struct qcow2 *);
+/* Counts all references anew and puts every counter right; then done(). */
+void q2_mend(struct qcow2 *, void (*done)(struct qcow2 *, int error));
+
+/* The header says dirty from now on.  0; -EAGAIN: then->go() comes;
+ * else an error. */
+int q2_mark(struct qcow2 *, struct q2_wait *then);
+
+#endif

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The qcow2 plugin and QEMU's, on the same images: each reads what the other
+ * wrote, in all formats; every image is checked by qemu-img.
+ */
+#include "config.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/unit/plugin_model.h"
+
+enum { DISK = 4 << 20 };
+
+/* ---- QEMU's tools -------------------------------------------------------- */
+
+static char said[4096];
+
+/* The exit status of a command; what it says is in said. */
+__attribute__((format(printf, 1, 2))) static int
+tool(const char *fmt, ...)
+{
+    char command[2048];
+    va_list ap;
+    size_t n;
+    FILE *f;
+    int status;
+
+    va_start(ap, fmt);
+    n = (size_t)vsnprintf(command, sizeof(command), fmt, ap);
+    va_end(ap);
+    REQUIRE(n + 6 < sizeof(command));
+    strcat(command, " 2>&1");
+    f = popen(command, "r");
+    REQUIRE(f);
+    n = fread(said, 1, sizeof(said) - 1, f);
+    said[n] = '\0';
+    while (getc(f) != EOF)
+        ;
+    status = pclose(f);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+#define TOOL(...)                                                             \
+    do {                                                                      \
+        if (tool(__VA_ARGS__))                                                \
+            test_fail(__FILE__, __LINE__, "%s said: %s", #__VA_ARGS__, said); \
+    } while (0)
+
+static void
+write_file(const char *path, const void *data, size_t n)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    REQUIRE(fd >= 0);
+    REQUIRE(write(fd, data, n) == (ssize_t)n);
+    close(fd);
+}
+
+/* The image is sound, and QEMU reads from it what the model has. */
+static void
+compare_with_qemu(const struct model *m, const char *image)
+{
+    const char *raw = run_path("model.raw");
+
+    write_file(raw, m->data, m->size);
+    TOOL("qemu-img check -f qcow2 %s", image);
+    TOOL("qemu-img compare -f raw -F qcow2 %s %s", raw, image);
+}
+
+/* The disk of an image as QEMU sees it, into the model. */
+static void
+learn_from_qemu(struct model *m, const char *image)
+{
+    const char *raw = run_path("learn.raw");
+    FILE *f;
+
+    TOOL("qemu-img convert -f qcow2 -O raw %s %s", image, raw);
+    f = fopen(raw, "re");
+    REQUIRE(f);
+    REQUIRE(fread(m->data, 1, m->size, f) == m->size);
+    fclose(f);
+}
+
+/* ---- formats ------------------------------------------------------------- */
+
+struct format {
+    const char *name, *options;
+    uint32_t cluster;
+    uint64_t size;
+    bool zeroes; /* the format has them */
+};
+
+static const struct format formats[] = {
+    { "plain", "compat=1.1", 65536, DISK, true },
+    { "v2", "compat=0.10", 65536, DISK, false },
+    { "512", "compat=1.1,cluster_size=512", 512, DISK, true },
+    { "v2-512", "compat=0.10,cluster_size=512", 512, DISK, false },
+    { "4k", "compat=1.1,cluster_size=4k,lazy_refcounts=on", 4096, DISK, true },
+    { "2M", "compat=1.1,cluster_size=2M", 2 << 20, 16 << 20, true },
+    { "ref1", "compat=1.1,refcount_bits=1,cluster_size=1k", 1024, DISK, true },
+    { "ref64", "compat=1.1,refcount_bits=64,cluster_size=512", 512, DISK,
+      true },
+    { "extended", "compat=1.1,extended_l2=on,cluster_size=64k", 65536, DISK,
+      true },
+    { "extended16k", "compat=1.1,extended_l2=on,cluster_size=16k", 16384, DISK,
+      true },
+    { "meta", "compat=1.1,preallocation=metadata", 65536, DISK, true },
+    { "full", "compat=1.1,preallocation=falloc", 65536, DISK, true },
+};
+enum { FORMATS = sizeof(formats) / sizeof(formats[0]) };
+
+static const char *
+format_create(const struct format *f, const char *name)
+{
+    const char *path = run_path(name);
+
+    TOOL("qemu-img create -q -f qcow2 -o %s %s %" PRIu64, f->options, path,
+         f->size);
+    return path;
+}
+
+static void
+play(struct run *r, struct model *m, const struct format *f, unsigned n)
+{
+    m->trim = true;
+    m->grain = f->cluster;
+    model_play(m, n);
+    model_check(m);
+    CHECK_EQ(r->fatals, 0);
+    CHECK_EQ(m->errors, 0);
+}
+
+/* As a tail: random requests, then QEMU looks; then again, on what is there. */
+static void
+formats_one(const struct format *f, unsigned n)
+{
+    const char *path = format_create(f, f->name);
+    struct run r = { .seed = 7 };
+    struct model m;
+
+    model_init(&m, &r, f->size);
+    for (unsigned round = 0; round < 2; round++) {
+        RUN(r, "qcow2 path=%s cache=256k", path);
+        r.seed = round + 1;
+        play(&r, &m, f, n);
+        run_close(&r);
+        compare_with_qemu(&m, path);
+    }
+    model_free(&m);
+}
+
+static void
+every_format(void)
+{
+    for (unsigned i = 0; i < FORMATS; i++) {
+        printf("  %s\n", formats[i].name);
+        formats_one(&formats[i], 400);
+    }
+}
+
+/* ---- what QEMU wrote ----------------------------------------------------- */
+
+/* Patterns all over an image, some of them zeroes and discards. */
+static void
+qemu_scribble(const char *path, uint64_t size, unsigned seed)
+{
+    char commands[1800] = "";
+    size_t len = 0;
+
+    for (unsigned i = 0; i < 24; i++) {
+        uint64_t off;
+        unsigned n;
+
+        seed = seed * 1103515245 + 12345;
+        off = (uint64_t)(seed >> 4) * 512 % (size - 131072) / 512 * 512;
+        n = 512 * (1 + (seed >> 8) % 200);
+        len += (size_t)snprintf(commands + len, sizeof(commands) - len,
+                                i % 6 == 4   ? " -c 'write -z %" PRIu64 " %u'"
+                                : i % 6 == 5 ? " -c 'discard %" PRIu64 " %u'"
+                                             : " -c 'write -P %3$u %1$" PRIu64
+                                               " %2$u'",
+                                off, n, 1 + i * 7);
+    }
+    TOOL("qemu-io -f qcow2%s %s", commands, path);
+}
+
+/* Ours goes on where QEMU stopped, and the other way, in turns. */
+static void
+in_turns(void)
+{
+    for (unsigned i = 0; i < FORMATS; i++) {
+        const struct format *f = &formats[i];
+        const char *path = format_create(f, "turns");
+        struct run r = { 0 };
+        struct model m;
+
+        model_init(&m, &r, f->size);
+        for (unsigned round = 0; round < 3; round++) {
+            qemu_scribble(path, f->size, round * 77 + i);
+            learn_from_qemu(&m, path);
+            RUN(r, "qcow2 path=%s cache=256k", path);
+            r.seed = round * 100 + i;
+            model_check(&m);
+            play(&r, &m, f, 100);
+            run_close(&r);
+            compare_with_qemu(&m, path);
+        }
+        model_free(&m);
+    }
+}
+
+/* Compressed clusters are read, and written over. */
+static void
+compressed_one(const char *type, const char *cluster_size, uint32_t cluster)
+{
+    const char *raw = run_path("c.raw"), *path = run_path("c.qcow2");
+    struct format f = { .cluster = cluster, .size = DISK };
+    struct run r = { 0 };
+    struct model m;
+
+    model_init(&m, &r, DISK);
+    for (uint32_t i = 0; i < DISK; i++)
+        m.data[i] = (uint8_t)(i / 3000 * (i % 7));
+    write_file(raw, m.data, DISK);
+    TOOL("qemu-img convert -c -O qcow2 -o compression_type=%s,cluster_size=%s "
+         "%s %s",
+         type, cluster_size, raw, path);
+    RUN(r, "qcow2 path=%s", path);
+    model_check(&m);
+    CHECK(run_counter(&r, 0, "unpacked") > 0);
+    play(&r, &m, &f, 300);
+    run_close(&r);
+    compare_with_qemu(&m, path);
+    model_free(&m);
+}
+
+static void
+compressed(void)
+{
+    compressed_one("zlib", "64k", 65536);
+    compressed_one("zstd", "64k", 65536);
+    compressed_one("zlib", "4k", 4096);
+    compressed_one("zstd", "2M", 2 << 20);
+    compressed_one("zlib", "512", 512);
+}
+
+/* Internal snapshots stay what they were. */
+static void
+snapshots(void)
+{
+    static const unsigned some[] = { 0, 1, 2, 4, 8 };
+
+    for (unsigned i = 0; i < sizeof(some) / sizeof(some[0]); i++) {
+        const struct format *f = &formats[some[i]];
+        const char *path = format_create(f, "snap");
+        const char *before = run_path("before.raw");
+        struct run r = { .seed = i };
+        struct model m;
+
+        qemu_scribble(path, f->size, 5 + i);
+        TOOL("qemu-img convert -f qcow2 -O raw %s %s", path, before);
+        TOOL("qemu-img snapshot -c one %s", path);
+        model_init(&m, &r, f->size);
+        learn_from_qemu(&m, path);
+        RUN(r, "qcow2 path=%s", path);
+        model_check(&m);
+        play(&r, &m, f, 150);
+        run_close(&r);
+        compare_with_qemu(&m, path);
+        TOOL("qemu-img snapshot -c two %s", path);
+        RUN(r, "qcow2 path=%s", path);
+        play(&r, &m, f, 150);
+        run_close(&r);
+        compare_with_qemu(&m, path);
+        TOOL("qemu-img snapshot -a one %s", path);
+        TOOL("qemu-img compare -f raw -F qcow2 %s %s", before, path);
+        TOOL("qemu-img snapshot -d one %s", path);
+        TOOL("qemu-img snapshot -d two %s", path);
+        TOOL("qemu-img check %s", path);
+        model_free(&m);
+    }
+}
+
+/* ---- over another layer -------------------------------------------------- */
+
+/* Over a raw file that is shorter, or longer, than the disk; QEMU reads the
+ * pair as we do, and what is below is not touched. */
+static void
+overlay_one(const struct format *f, uint64_t below)
+{
+    const char *base = run_file("base.raw", below), *path = run_path("over");
+    struct run r = { .seed = 3 };
+    uint8_t *data = calloc(1, below);
+    struct model m;
+    struct stat st;
+
+    REQUIRE(data);
+    for (uint64_t i = 0; i < below; i++)
+        data[i] = (uint8_t)(1 + i / 512 * 31 + i % 13);
+    write_file(base, data, below);
+    TOOL("qemu-img create -q -f qcow2 -o %s -b %s -F raw %s %" PRIu64,
+         f->options, base, path, f->size);
+    model_init(&m, &r, f->size);
+    memcpy(m.data, data, below < f->size ? below : f->size);
+    for (unsigned round = 0; round < 2; round++) {
+        RUN(r, "qcow2 path=%s backing=%s cache=256k | file path=%s", path, base,
+            base);
+        model_check(&m);
+        play(&r, &m, f, 300);
+        run_close(&r);
+        compare_with_qemu(&m, path);
+    }
+    REQUIRE(!stat(base, &st));
+    CHECK_EQ((uint64_t)st.st_size, below);
+    write_file(run_path("copy"), data, below);
+    TOOL("cmp %s %s", base, run_path("copy"));
+    free(data);
+    model_free(&m);
+}
+
+static void
+overlay(void)
+{
+    for (unsigned i = 0; i < FORMATS; i++) {
+        if (!formats[i].zeroes || strstr(formats[i].options, "prealloc"))
+            continue;
+        overlay_one(&formats[i], DISK);
+    }
+    overlay_one(&formats[0], DISK / 2 + 512 * 3);
+    overlay_one(&formats[4], DISK / 2 + 512 * 3);
+    overlay_one(&formats[8], DISK / 2 + 512 * 3);
+    overlay_one(&formats[0], DISK * 2);
+}
+
+/* One qcow2 image over another, over memory that the image does not name. */
+static void
+three_deep(void)
+{
+    const char *a = format_create(&formats[0], "a");
+    const char *b = format_create(&formats[4], "b");
+    struct run r = { .seed = 9 };
+    struct model m;
+
+    model_init(&m, &r, DISK);
+    RUN(r, "qcow2 name=a path=%s | qcow2 name=b path=%s | memory size=4M", a,
+        b);
+    play(&r, &m, &formats[0], 500);
+    CHECK_EQ(run_pause(&r), 0);
+    CHECK_EQ(run_resume(&r), 0);
+    play(&r, &m, &formats[0], 500);
+    run_close(&r);
+    TOOL("qemu-img check %s", a);
+    TOOL("qemu-img check %s", b);
+    model_free(&m);
+}
+
+int
+main(int argc, char **argv)
+{
+    test_args(argc, argv);
+    TEST(every_format);
+    TEST(in_turns);
+    TEST(compressed);
+    TEST(snapshots);
+    TEST(overlay);
+    TEST(three_deep);
+    return test_end();
+}
