@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "channel/chan.h"
@@ -78,8 +80,27 @@ on_table(void *ctx, const char *key, int fd)
     points_pass();
 }
 
+/* Every other life makes its tables in files, as without a service manager:
+ * no seals, but ours alone. */
+static int
+on_room(void *ctx, const char *key)
+{
+    const struct world *w = ctx;
+    int fd;
+
+    points_pass();
+    if (w->kills % 2 == 0)
+        return -1;
+    fd = memfd_create(key, MFD_CLOEXEC);
+    if (fd < 0 || fchmod(fd, 0600))
+        abort();
+    alloc_adopt_fd(fd);
+    return fd;
+}
+
 static const struct disks_events disks_events = { .event = on_event,
-                                                  .table = on_table };
+                                                  .table = on_table,
+                                                  .room = on_room };
 static const struct xenbus_events xenbus_events = { .event = on_event };
 
 static int
