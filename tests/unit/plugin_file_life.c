@@ -3,6 +3,7 @@
 #include "config.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -84,29 +85,33 @@ second_writer_is_refused(void)
     CHECK(!locked(path));
 }
 
-/* A daemon that was killed holds its lock a moment longer. */
+/* A daemon that was killed holds its lock a moment longer: here, until it was
+ * asked for twice. */
 static void
 waits_for_a_lock_that_goes(void)
 {
     const char *path = run_file("disk", 1 << 20);
     struct flock lk = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
     int fd = open(path, O_RDWR | O_CLOEXEC), ready[2];
-    struct run r = { 0 };
+    struct run *r = mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE,
+                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     char byte;
     pid_t child;
 
-    REQUIRE(fd >= 0 && !pipe(ready));
+    REQUIRE(r != MAP_FAILED && fd >= 0 && !pipe(ready));
     child = fork();
     REQUIRE(child >= 0);
     if (!child) {
         (void)!write(ready[1], fcntl(fd, F_SETLK, &lk) ? "n" : "y", 1);
-        usleep(300000);
+        for (int i = 0; i < 2000 && *(volatile unsigned *)&r->timers < 2; i++)
+            usleep(5000);
         _exit(0);
     }
     REQUIRE(read(ready[0], &byte, 1) == 1 && byte == 'y');
-    RUN(r, "file path=%s", path);
-    CHECK(r.timers >= 2);
-    run_close(&r);
+    RUN(*r, "file path=%s", path);
+    CHECK(r->timers >= 2);
+    run_close(r);
+    munmap(r, sizeof(*r));
     close(fd);
     close(ready[0]);
     close(ready[1]);
