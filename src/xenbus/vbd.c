@@ -418,14 +418,14 @@ vbd_front_wrote(struct vbd *v)
 {
     uint64_t now = xenbus_now(v->x);
 
-    if (now - v->window_at >= SECOND_NS) {
+    if (now - v->window_at >= LOOKS_WINDOW_NS) {
         v->window_at = now;
         v->looks = 0;
     }
-    if (v->looks < LOOKS_PER_SECOND) {
+    if (v->looks < LOOKS_PER_WINDOW) {
         v->looks++;
         xenbus_dirty(v);
     } else {
-        vbd_later(v, v->window_at + SECOND_NS - now);
+        vbd_later(v, v->window_at + LOOKS_WINDOW_NS - now);
     }
 }

@@ -25,11 +25,12 @@ enum medium {
 enum {
     VBD_PATH = 256,
     VBD_WHY = 400,
-    LOOKS_PER_SECOND = 50, /* for one front-end's writes */
+    LOOKS_PER_WINDOW = 12, /* for one front-end's writes */
     LOOKS_PER_ROUND = 16,  /* before other things get their turn */
 };
 
 #define SECOND_NS         1000000000ull
+#define LOOKS_WINDOW_NS   (3 * SECOND_NS / 5)
 #define REOPEN_FIRST_NS   (2 * SECOND_NS)
 #define REOPEN_MAX_NS     (60 * SECOND_NS)
 #define HOLD_FIRST_NS     (1 * SECOND_NS)
