@@ -132,7 +132,7 @@ all_sent(const struct run *r)
 static void
 recover(struct run *r, struct guest *g)
 {
-    if (!r->world.alive || !r->faults)
+    if (!r->world.alive || !world_quarantined(&r->world, g->disk))
         return;
     record_connected(&g->record);
     world_recover(&r->world, g->disk);

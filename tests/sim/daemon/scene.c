@@ -219,7 +219,7 @@ faults_make(struct run *r)
     if (r->faults) {
         f.read = f.write = 20000;
         if (sim_below(s, 2))
-            f.sync = 20000;
+            f.sync = 100000;
     }
     if (r->tap_faults) {
         t.map = t.bind = 100000;

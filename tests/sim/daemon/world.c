@@ -313,6 +313,22 @@ commanded(void *ctx, int status, struct json_object *out)
     json_object_put(out);
 }
 
+bool
+world_quarantined(const struct world *w, const char *name)
+{
+    struct disk *d = disks_find(w->disks, name);
+    struct json_object *o, *state;
+    bool is;
+
+    if (!d)
+        return false;
+    o = disk_brief(d);
+    is = json_object_object_get_ex(o, "state", &state) &&
+         !strcmp(json_object_get_string(state), "failed");
+    json_object_put(o);
+    return is;
+}
+
 void
 world_recover(struct world *w, const char *name)
 {

@@ -73,6 +73,7 @@ void world_kill(struct world *);
 void world_kill_in(struct world *, uint64_t points);
 /* SIGHUP: conf becomes the world's. */
 void world_reload(struct world *, struct conf *);
+bool world_quarantined(const struct world *, const char *disk);
 /* What a person asks of a disk; nothing when it is not open.  Does not wait. */
 void world_recover(struct world *, const char *disk);
 void world_command(struct world *, const char *disk, const char *layer,
