@@ -6,6 +6,11 @@ dist_sysusers_DATA = systemd/sysusers.d/blktapd.conf
 dist_modulesload_DATA = systemd/modules-load.d/blktapd.conf
 udevrulesdir = $(udevdir)/rules.d
 dist_udevrules_DATA = systemd/80-blktapd.rules
+# What starts xenstored: Debian's script, or the unit of Xen's own.
+xendropindir = $(systemdsystemunitdir)/xen.service.d
+dist_xendropin_DATA = systemd/xenstored/blktapd.conf
+xenstoreddropindir = $(systemdsystemunitdir)/xenstored.service.d
+dist_xenstoreddropin_DATA = systemd/xenstored/blktapd.conf
 dist_xenscript_SCRIPTS = conf/block-blktapd
 
 EXTRA_DIST += systemd/blktapd.service.in systemd/tmpfiles.d/blktapd.conf.in \

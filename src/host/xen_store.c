@@ -11,6 +11,13 @@
  * When xenstored dies the library says nothing: its thread ends, and the pipe
  * that announces watches stays silent for ever.  Hence the probe.  All that
  * was watched is gone with the old connection; renewed() says so.
+ *
+ * There are two ways to xenstored.  Its socket tells when it is gone.  The
+ * kernel's device, /dev/xen/xenbus, does not: a call waits in the kernel until
+ * there is a xenstored again, and the control loop with it.  So where there is
+ * a socket it is the only way: one that was connected by it never falls back
+ * to the device, as the library would on its own.  A driver domain has just
+ * the device.
  */
 #include "config.h"
 
@@ -20,7 +27,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 #include <xenstore.h>
+#include <xenstore_lib.h>
 
 #include "host/host.h"
 
@@ -33,6 +44,7 @@ struct xen_store {
     struct loop *loop;
     struct xs_handle *h; /* NULL or dead when lost */
     bool lost, watching;
+    bool refused; /* we said that the socket is not for us */
     struct blk_watch watch;
     struct blk_timer timer; /* the next probe, or the next attempt */
     bool *freed;            /* set when a callback freed us */
@@ -143,20 +155,71 @@ hang_up(struct xen_store *xs)
     xs->h = NULL;
 }
 
+/* Until xenstored is started anew by what lets our group in. */
+static void
+say_refused(struct xen_store *xs, const char *then)
+{
+    if (!xs->refused)
+        log_line(BLK_WARN, NULL,
+                 "xenstored's socket is closed to this user (see SECURITY in "
+                 "blktapd(8)): %s",
+                 then);
+    xs->refused = true;
+}
+
+/* Whether somebody listens at xenstored's socket: 0 or -errno. */
+static int
+knock(const char *path)
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    int fd, err;
+
+    if ((size_t)snprintf(a.sun_path, sizeof a.sun_path, "%s", path) >=
+        sizeof a.sun_path)
+        return -ENAMETOOLONG;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    err = connect(fd, (struct sockaddr *)&a, sizeof a) ? -errno : 0;
+    close(fd);
+    return err;
+}
+
 static int
 connect_store(struct xen_store *xs)
 {
     errno = 0;
     xs->h = xs_open(XS_UNWATCH_FILTER);
-    if (!xs->h)
-        return errno ? -errno : -EIO;
+    return xs->h ? 0 : -(errno ? errno : EIO);
+}
+
+/* The way in is chosen when we start, and kept.  A socket that nobody listens
+ * at is no reason to take the other one: xenstored is not there.  No flag
+ * keeps the library from the device (4.17 ignores XS_OPEN_SOCKETONLY), but
+ * this variable takes the place of both paths. */
+static int
+choose_way(struct xen_store *xs)
+{
+    const char *path = xs_daemon_socket();
+    int err = path ? knock(path) : -ENOENT;
+
+    if (err == -EACCES)
+        say_refused(xs, "if xenstored dies, disks can't be looked after until "
+                        "it is back and blktapd was restarted");
+    if (err != -EACCES && err != -ENOENT && setenv("XENSTORED_PATH", path, 0))
+        return -ENOMEM;
+    return connect_store(xs);
+}
+
+static void
+await_events(struct xen_store *xs)
+{
     xs->watch.fd = xs_fileno(xs->h);
     xs->watch.events = POLLIN;
     xs->watch.ready = watch_fired;
     xs->watch.data = xs;
     xs->loop->ops->watch_start(xs->loop, &xs->watch);
     xs->watching = true;
-    return 0;
 }
 
 static bool
@@ -176,6 +239,7 @@ static void
 tick(struct blk_timer *t)
 {
     struct xen_store *xs = t->data;
+    int err;
 
     if (!xs->lost) {
         if (alive(xs))
@@ -185,11 +249,15 @@ tick(struct blk_timer *t)
         return;
     }
     hang_up(xs);
-    if (connect_store(xs) || !alive(xs)) {
+    err = connect_store(xs);
+    if (err == -EACCES)
+        say_refused(xs, "asking again every second");
+    if (err || !alive(xs)) {
         again(xs, RETRY_NS);
         return;
     }
-    xs->lost = false;
+    await_events(xs);
+    xs->lost = xs->refused = false;
     log_line(BLK_INFO, NULL, "connected to xenstored again");
     again(xs, PROBE_NS);
     if (xs->store.renewed)
@@ -353,12 +421,13 @@ store_xen_open(struct store **out, struct loop *loop, char *why, size_t n)
     xs->loop = loop;
     xs->timer.fire = tick;
     xs->timer.data = xs;
-    err = connect_store(xs);
+    err = choose_way(xs);
     if (err) {
         snprintf(why, n, "cannot connect to xenstored: %s", strerror(-err));
         free(xs);
         return err;
     }
+    await_events(xs);
     again(xs, PROBE_NS);
     *out = &xs->store;
     return 0;

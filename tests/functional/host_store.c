@@ -6,6 +6,9 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "host/host.h"
 #include "tests/functional/xenstored.h"
@@ -18,6 +21,33 @@ static char seen[2048]; /* "path=token;" of each event */
 static unsigned renewals;
 
 #define SECOND_NS UINT64_C(1000000000)
+
+/* The library's calls: a socket that fails as told, and an account of how
+ * often it looked for the kernel's device, which waits for ever when there is
+ * no xenstored.  (Here there is none.) */
+static int socket_error;
+static unsigned asked_device;
+
+#define FOR_THE_LIBRARY __attribute__((visibility("default")))
+
+FOR_THE_LIBRARY int
+connect(int fd, const struct sockaddr *to, socklen_t n)
+{
+    if (!socket_error)
+        return (int)syscall(SYS_connect, fd, to, n);
+    errno = socket_error;
+    return -1;
+}
+
+FOR_THE_LIBRARY int
+stat(const char *restrict path, struct stat *restrict st)
+{
+    if (!strstr(path, "xenbus"))
+        return fstatat(AT_FDCWD, path, st, 0);
+    asked_device++;
+    errno = ENOENT;
+    return -1;
+}
 
 static void
 changed(void *ctx, const char *path, const char *token)
@@ -204,9 +234,15 @@ xenstored_is_killed(void)
     run_for(2 * SECOND_NS);
     CHECK_EQ(renewals, 0);
     REQUIRE(xenstored_start(&xenstored));
+    /* Its socket is there, but not for us yet. */
+    socket_error = EACCES;
+    run_for(2 * SECOND_NS);
+    CHECK_EQ(renewals, 0);
+    socket_error = 0;
     for (int i = 0; i < 40 && !renewals; i++)
         run_for(SECOND_NS / 10);
     CHECK_EQ(renewals, 1);
+    CHECK_EQ(asked_device, 0);
     seen[0] = '\0';
     CHECK_EQ(store->ops->write(store, 0, "/t/again/x", "6"), 0);
     CHECK(wait_for("/t/again/x=a;"));
@@ -249,6 +285,24 @@ may_be_freed_in_a_callback(void)
     CHECK(!store);
 }
 
+/* The kernel's device is for where there is no socket, or none for us. */
+static void
+the_other_way(void)
+{
+    static const int errors[] = { ENOENT, EACCES, ECONNREFUSED };
+    struct store *s;
+    char why[200];
+
+    for (unsigned i = 0; i < 3; i++) {
+        asked_device = 0;
+        socket_error = errors[i];
+        unsetenv("XENSTORED_PATH");
+        CHECK(store_xen_open(&s, loop, why, sizeof why) < 0);
+        CHECK_EQ(asked_device, errors[i] == ECONNREFUSED ? 0 : 1);
+    }
+    socket_error = 0;
+}
+
 static void
 nobody_there(void)
 {
@@ -272,6 +326,9 @@ main(int argc, char **argv)
         return 77;
     }
     REQUIRE(xenstored_start(&xenstored));
+    /* By the folder, so that socket and device have names of their own. */
+    setenv("XENSTORED_RUNDIR", xenstored.dir, 1);
+    unsetenv("XENSTORED_PATH");
     REQUIRE(!loop_posix_new(&loop, "control", &opt, why, sizeof why));
     if (store_xen_open(&store, loop, why, sizeof why)) {
         printf("%s\n", why);
@@ -289,6 +346,7 @@ main(int argc, char **argv)
     TEST(xenstored_is_killed);
     TEST(restarted_behind_our_back);
     TEST(may_be_freed_in_a_callback);
+    TEST(the_other_way);
     TEST(nobody_there);
     if (store)
         store->ops->free(store);
