@@ -46,6 +46,7 @@ struct q2_mend {
     uint8_t *l1, *table; /* of a snapshot; an L2 table, or what is read */
     uint32_t l1_len;
     uint64_t snapshots_end, cluster;
+    uint64_t tables; /* of this root */
     uint64_t high, low;
 };
 
@@ -187,6 +188,7 @@ mend_synced(struct q2_io *io, int error)
         return;
     }
     s->h.incompatible &= ~(uint64_t)Q2_DIRTY;
+    s->h.autoclear = 0; /* what only that knew of is free now */
     io->done = mend_headed;
     q2_header_write(s, io);
 }
@@ -331,6 +333,7 @@ mend_root(struct q2_mend *m)
     const struct mend_root *r = &m->root[m->root_i];
 
     m->l1_i = 0;
+    m->tables = 0;
     if (m->root_i == m->roots) {
         m->cluster = m->first;
         mend_compare(&m->wait, 0);
@@ -358,6 +361,10 @@ mend_tables(struct q2_mend *m)
 
         if (!at)
             continue;
+        if (++m->tables > s->fresh) { /* else this could take for ever */
+            mend_refuse(m, -EUCLEAN, "more L2 tables than clusters");
+            return;
+        }
         if ((at & (s->cluster - 1)) || !count_clusters(m, at, 1)) {
             mend_refuse(m, -EUCLEAN, "an L2 table at %" PRIu64, at);
             return;

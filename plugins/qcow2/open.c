@@ -23,17 +23,6 @@
  * daemon that was killed and whose last I/O the kernel has not yet ended. */
 #define OPEN_AGAIN_NS 100000000u
 enum { OPEN_TRIES = 12, OPEN_FIRST = 4096 };
-enum { BOUNCE_MEMORY = 4 << 20, BOUNCES_MIN = 2, BOUNCES_MAX = 32 };
-
-struct q2_open {
-    struct qcow2 *s;
-    struct blk_open open;
-    struct blk_timer again;
-    struct q2_io io;
-    uint8_t *first; /* OPEN_FIRST bytes */
-    unsigned tries;
-    bool buffered; /* direct I/O is not for this image */
-};
 
 static void open_file(struct qcow2 *s);
 
@@ -67,16 +56,16 @@ q2_release(struct qcow2 *s)
     free(s->reftable);
 }
 
-static void
-open_over(struct qcow2 *s, int error)
+void
+q2_open_over(struct qcow2 *s, int error)
 {
     if (error)
         q2_release(s);
     blk_ready(s->layer, error);
 }
 
-__attribute__((format(printf, 3, 4))) static void
-open_refuse(struct qcow2 *s, int error, const char *fmt, ...)
+void
+q2_open_refuse(struct qcow2 *s, int error, const char *fmt, ...)
 {
     char why[400];
     va_list ap;
@@ -85,161 +74,7 @@ open_refuse(struct qcow2 *s, int error, const char *fmt, ...)
     vsnprintf(why, sizeof(why), fmt, ap);
     va_end(ap);
     blk_why(s->layer, "%s: %s", s->path, why);
-    open_over(s, error);
-}
-
-static void
-open_mended(struct qcow2 *s, int error)
-{
-    open_over(s, error);
-}
-
-/* ---- tables -------------------------------------------------------------- */
-
-static bool
-table_ok(const struct qcow2 *s, uint64_t at)
-{
-    return !(at & (s->cluster - 1)) && at >> s->cluster_bits < s->fresh;
-}
-
-/* A version 2 image does not say whether it was closed cleanly. */
-static void
-open_tables(struct qcow2 *s)
-{
-    for (uint32_t i = 0; i < s->h.l1_entries; i++) {
-        s->l1[i] = q2_get64(s->l1_medium + i * 8ull);
-        if (!table_ok(s, s->l1[i] & Q2_OFFSET)) {
-            open_refuse(s, -EUCLEAN,
-                        "expected L2 table %" PRIu32
-                        " in the file, found it at %" PRIu64
-                        ": the image is corrupt or truncated, look with "
-                        "qemu-img check",
-                        i, s->l1[i] & Q2_OFFSET);
-            return;
-        }
-    }
-    for (uint64_t i = 0; i < s->reftable_n; i++) {
-        if (!table_ok(s, q2_get64(s->reftable + i * 8) & Q2_REF_OFFSET)) {
-            open_refuse(s, -EUCLEAN,
-                        "expected refcount block %" PRIu64
-                        " in the file: the image is corrupt or truncated, look "
-                        "with qemu-img check",
-                        i);
-            return;
-        }
-    }
-    if (!s->image->readonly &&
-        (s->h.version < 3 || (s->h.incompatible & Q2_DIRTY)))
-        q2_mend(s, open_mended);
-    else
-        open_over(s, 0);
-}
-
-static void
-open_reftable_read(struct q2_io *io, int error)
-{
-    struct qcow2 *s = io->data;
-
-    if (error)
-        open_refuse(s, error, "can't read the refcount table: %s",
-                    strerror(-error));
-    else
-        open_tables(s);
-}
-
-static void
-open_l1_read(struct q2_io *io, int error)
-{
-    struct qcow2 *s = io->data;
-
-    if (error) {
-        open_refuse(s, error, "can't read the L1 table: %s", strerror(-error));
-        return;
-    }
-    io->done = open_reftable_read;
-    q2_read(s, io, s->h.reftable, s->reftable, s->reftable_n * 8);
-}
-
-static uint64_t
-l1_bytes(const struct qcow2 *s)
-{
-    const uint64_t unit = s->head_len;
-
-    return (s->h.l1_entries * 8ull + unit - 1) & ~(unit - 1);
-}
-
-static void
-open_read_tables(struct qcow2 *s)
-{
-    struct q2_io *io = &s->opening->io;
-
-    io->done = open_l1_read;
-    if (s->h.l1_entries)
-        q2_read(s, io, s->h.l1, s->l1_medium, l1_bytes(s));
-    else
-        open_l1_read(io, 0);
-}
-
-/* ---- memory -------------------------------------------------------------- */
-
-static int
-bounces_make(struct qcow2 *s)
-{
-    const size_t half =
-        (s->cluster + BLK_MEM_ALIGN - 1) & ~(size_t)(BLK_MEM_ALIGN - 1);
-    size_t n = BOUNCE_MEMORY / (2 * half);
-
-    n = n < BOUNCES_MIN ? BOUNCES_MIN : n > BOUNCES_MAX ? BOUNCES_MAX : n;
-    s->bounces = calloc(n, sizeof(*s->bounces));
-    s->bounce_memory = q2_alloc_memory(n * 2 * half);
-    if (!s->bounces || !s->bounce_memory)
-        return -ENOMEM;
-    for (size_t i = 0; i < n; i++) {
-        struct q2_bounce *b = &s->bounces[i];
-
-        b->head = s->bounce_memory + 2 * i * half;
-        b->tail = b->head + half;
-        b->next = s->bounce_free;
-        s->bounce_free = b;
-    }
-    return 0;
-}
-
-static int
-caches_make(struct qcow2 *s)
-{
-    uint32_t piece = s->cluster < 4096 ? s->cluster : 4096;
-    int error;
-
-    if (piece < s->head_len)
-        piece = s->head_len;
-    error = q2_cache_init(&s->l2, s, s->cache_size / 4 * 3, piece);
-    if (!error)
-        error = q2_cache_init(&s->refs, s, s->cache_size / 4, piece);
-    return error;
-}
-
-static int
-open_memory(struct qcow2 *s)
-{
-    s->reftable_n = ((uint64_t)s->h.reftable_clusters << s->cluster_bits) / 8;
-    s->l1 = calloc(s->h.l1_entries + 1ul, sizeof(*s->l1));
-    s->l1_medium = q2_alloc_memory(l1_bytes(s));
-    s->l1_dirty = calloc(Q2_L1_DIRTY, sizeof(*s->l1_dirty));
-    s->reftable = q2_alloc_memory(s->reftable_n * 8);
-    s->zeroes = q2_alloc_memory(Q2_ZEROES);
-    s->frees.ring = calloc(Q2_FREES, sizeof(*s->frees.ring));
-    s->owning = calloc(1, sizeof(*s->owning));
-    if (!s->l1 || !s->l1_medium || !s->l1_dirty || !s->reftable || !s->zeroes ||
-        !s->frees.ring || !s->owning)
-        return -ENOMEM;
-    memset(s->zeroes, 0, Q2_ZEROES);
-    s->owning->memory = q2_alloc_memory(s->cluster);
-    if (!s->owning->memory || bounces_make(s) || caches_make(s) ||
-        q2_commit_init(s) || q2_grow_init(s) || q2_unpack_init(s) ||
-        q2_pause_init(s))
-        return -ENOMEM;
-    return 0;
+    q2_open_over(s, error);
 }
 
 /* ---- what the header says ------------------------------------------------ */
@@ -328,8 +163,8 @@ open_cluster_read(struct q2_io *io, int error)
     char why[350];
 
     if (error) {
-        open_refuse(s, error, "can't read its first cluster: %s",
-                    strerror(-error));
+        q2_open_refuse(s, error, "can't read its first cluster: %s",
+                       strerror(-error));
         return;
     }
     if (n > s->cluster)
@@ -342,14 +177,14 @@ open_cluster_read(struct q2_io *io, int error)
     if (!error)
         error = judge_place(s, why, sizeof(why));
     if (error) {
-        open_refuse(s, error, "%s", why);
+        q2_open_refuse(s, error, "%s", why);
         return;
     }
-    if (open_memory(s)) {
-        open_refuse(s, -ENOMEM, "no memory for its tables");
+    if (q2_tables_memory(s)) {
+        q2_open_refuse(s, -ENOMEM, "no memory for its tables");
         return;
     }
-    open_read_tables(s);
+    q2_tables_read(s);
 }
 
 /* ---- the first bytes ----------------------------------------------------- */
@@ -373,7 +208,7 @@ open_first_read(struct q2_io *io, int error)
     char why[300] = "";
 
     if (error) {
-        open_refuse(s, error, "can't read its header: %s", strerror(-error));
+        q2_open_refuse(s, error, "can't read its header: %s", strerror(-error));
         return;
     }
     if (n > OPEN_FIRST)
@@ -381,14 +216,14 @@ open_first_read(struct q2_io *io, int error)
     s->cluster = q2_header_cluster(o->first, (size_t)n);
     if (!s->cluster) {
         error = q2_header_parse(&s->h, o->first, (size_t)n, why, sizeof(why));
-        open_refuse(s, error ? error : -EINVAL, "%s", why);
+        q2_open_refuse(s, error ? error : -EINVAL, "%s", why);
         return;
     }
     if (open_too_fine(s) && s->direct == Q2_DIRECT_ON) {
-        open_refuse(s, -EINVAL,
-                    "expected clusters of at least %" PRIu32
-                    " bytes with direct = \"on\", found %" PRIu32,
-                    s->image->info.block, s->cluster);
+        q2_open_refuse(s, -EINVAL,
+                       "expected clusters of at least %" PRIu32
+                       " bytes with direct = \"on\", found %" PRIu32,
+                       s->image->info.block, s->cluster);
         return;
     }
     if (open_too_fine(s) && s->image->refs == 1) {
@@ -400,7 +235,7 @@ open_first_read(struct q2_io *io, int error)
     }
     s->head = q2_alloc_memory(s->cluster);
     if (!s->head) {
-        open_refuse(s, -ENOMEM, "no memory");
+        q2_open_refuse(s, -ENOMEM, "no memory");
         return;
     }
     o->io.done = open_cluster_read;
@@ -442,15 +277,16 @@ open_opened(struct blk_open *b)
     }
     if (b->status) {
         blk_why(s->layer, "%s", b->why);
-        open_over(s, b->status);
+        q2_open_over(s, b->status);
         return;
     }
     s->image->file = b->file;
     s->image->info = b->info;
     if (s->direct == Q2_DIRECT_ON && !b->info.direct) {
-        open_refuse(s, -EINVAL,
-                    "expected a file system with direct I/O (direct = \"on\"), "
-                    "found one without");
+        q2_open_refuse(
+            s, -EINVAL,
+            "expected a file system with direct I/O (direct = \"on\"), "
+            "found one without");
         return;
     }
     open_read(s);
@@ -520,7 +356,7 @@ open_measured(struct blk_open *b)
 
     if (b->status) {
         blk_why(s->layer, "%s", b->why);
-        open_over(s, b->status);
+        q2_open_over(s, b->status);
         return;
     }
     s->image->info.size = b->info.size;
@@ -542,7 +378,7 @@ q2_start(struct blk_layer *l, struct blk_layer *old)
     if (!s->image || !s->opening || !s->opening->first) {
         free(s->image);
         s->image = NULL;
-        open_refuse(s, -ENOMEM, "no memory");
+        q2_open_refuse(s, -ENOMEM, "no memory");
         return;
     }
     s->opening->s = s;
@@ -551,8 +387,8 @@ q2_start(struct blk_layer *l, struct blk_layer *old)
     if (!old || !open_inherit(s, old, &error)) {
         open_file(s);
     } else if (error) {
-        open_refuse(s, error,
-                    "a read-only disk can't become writable while it runs");
+        q2_open_refuse(s, error,
+                       "a read-only disk can't become writable while it runs");
     } else { /* it may have grown since it was opened */
         struct blk_open *b = &s->opening->open;
 

@@ -3,14 +3,14 @@
  * qcow2.h: what the files of the plugin share.
  *
  *   qcow2.c    options, limits, numbers        open.c    start: file to tables
- *   header.c   judges the header               mend.c    counts references anew
- *   image.c    I/O on the file, syncs          pause.c   a clean end
- *   cache.c    tables in memory                rw.c      requests
- *   map.c      guest offset to host offset     fetch.c   reading
- *   lock.c     who may change which clusters   write.c   writing new clusters
- *   alloc.c    free clusters, refcounts        range.c   discard and zero
- *   grow.c     more room for refcounts         unpack.c  compressed clusters
- *   commit.c   L2 entries change, in batches
+ *   header.c   judges the header               tables.c  what is kept in memory
+ *   image.c    I/O on the file, syncs          mend.c    counts references anew
+ *   cache.c    pieces of tables in memory      pause.c   a clean end
+ *   map.c      guest offset to host offset     rw.c      requests
+ *   lock.c     who may change which clusters   fetch.c   reading
+ *   alloc.c    free clusters, refcounts        write.c   writing new clusters
+ *   grow.c     more room for refcounts         range.c   discard and zero
+ *   commit.c   L2 entries change, in batches   unpack.c  compressed clusters
  *
  * What makes it safe at any moment (see commit.c):
  *
@@ -471,6 +471,25 @@ enum { Q2_ZEROES = 64 << 10 };
  */
 
 void q2_start(struct blk_layer *, struct blk_layer *old);
+
+/* While it is being opened. */
+struct q2_open {
+    struct qcow2 *s;
+    struct blk_open open;
+    struct blk_timer again;
+    struct q2_io io;
+    uint8_t *first; /* the first bytes */
+    unsigned tries;
+    bool buffered; /* direct I/O is not for this image */
+};
+/* start() is over; on an error all is freed.  refuse: with a sentence. */
+void q2_open_over(struct qcow2 *, int error);
+void q2_open_refuse(struct qcow2 *, int error, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* 0 or -ENOMEM. */
+int q2_tables_memory(struct qcow2 *);
+/* Reads and judges them, and has them mended; then q2_open_over(). */
+void q2_tables_read(struct qcow2 *);
 void q2_release(struct qcow2 *); /* all that start() made */
 void q2_pause(struct blk_layer *);
 /* Writes the header as it is in memory. */

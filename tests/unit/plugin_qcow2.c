@@ -158,6 +158,13 @@ bad_tables(void)
             "expected L2 table 0 in the file");
     refused(image(&plain, 1 << 16, 90 << 16, 8), "",
             "expected refcount block 0 in the file");
+    BAD(40, 1ull << 43, 8, "expected the L1 table in the file");
+    BAD(48, 1ull << 43, 8, "expected the refcount table in the file");
+    path = image(&plain, 60, 1, 4);
+    int table = open(path, O_RDWR | O_CLOEXEC);
+    REQUIRE(pwrite(table, "\0\0\10\0\0\0\0\0", 8, 64) == 8);
+    close(table);
+    refused(path, "", "expected the snapshot table in the file");
     path = image(&fine2, 0, Q2_MAGIC, 4);
     REQUIRE(!truncate(path, 20000));
     refused(path, "", "qemu-img check");
@@ -186,6 +193,20 @@ bad_tables(void)
     CHECK(run_io(&r, BLK_WRITE, 0, 0, buf, 4096) < 0);
     CHECK(strstr(r.fatal, "data of the guest where tables are"));
     run_close(&r);
+}
+
+/* "This table is yours" without a table, and bits that mean nothing. */
+static void
+strange_l1(void)
+{
+    struct run r = { 0 };
+
+    RUN(r, "qcow2 path=%s", image(&plain, 3 << 16, 0xc8ull << 56 | 0x101, 8));
+    CHECK_EQ(run_io(&r, BLK_READ, 0, 0, buf, 4096), 0);
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 0, buf, 4096), 0);
+    CHECK_EQ(run_io(&r, BLK_DISCARD, 0, 0, buf, 65536), 0);
+    run_close(&r);
+    judge(run_path("image"), true);
 }
 
 /* Counters that say that the cluster of a table is free. */
@@ -484,6 +505,7 @@ main(int argc, char **argv)
     TEST(feature_by_name);
     TEST(bad_compression);
     TEST(bad_tables);
+    TEST(strange_l1);
     TEST(bad_counters);
     TEST(backing_must_be_named);
     TEST(no_space);

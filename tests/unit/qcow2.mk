@@ -25,3 +25,16 @@ tests_sim_qcow2_crash_SOURCES = tests/sim/qcow2_crash.c \
 	tests/sim/qcow2_image.c
 tests_sim_qcow2_crash_LDADD = $(qcow2_test_libs) \
 	plugins/libplugins_static.a libchain.a libhost.a $(HOST_LIBS) -ldl
+
+# Images of any bytes.
+dist_check_SCRIPTS += tests/fuzz/qcow2.test
+EXTRA_DIST += tests/fuzz/qcow2.c tests/fuzz/corpus/qcow2
+if HAVE_FUZZ_CC
+TESTS += tests/fuzz/qcow2.test
+FUZZ_TARGETS += tests/fuzz/qcow2.fuzz
+tests/fuzz/qcow2.fuzz: tests/fuzz/qcow2.c tests/sim/qcow2_image.c \
+		$(qcow2_sources) $(libchain_a_SOURCES) $(libhost_a_SOURCES)
+	$(FUZZ_BUILD) -DBLK_STATIC \
+		$(filter %.c,$^) $(HOST_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS) -ldl
+tests/fuzz/qcow2.log: tests/fuzz/qcow2.fuzz
+endif
