@@ -130,9 +130,10 @@ sector4096() { # PATH: sets $path, a loop device of 4096-byte sectors over it
 # ---- guests ---------------------------------------------------------------
 
 # guest NAME [type=pv|pvh] [boot=small|debian|grub] [memory=MB] [vcpus=N]
-#       [extra=WORDS] [job=FILE] [disk=SPEC]…      creates it and returns
+#       [extra=WORDS] [job=FILE] [add=FILE…] [disk=SPEC]…
+# creates it and returns; add: files for the root of the small guest.
 guest() {
-    local name=$1 type=pv boot=small memory=256 vcpus=1 extra='' job='' word
+    local name=$1 type=pv boot=small memory=256 vcpus=1 extra='' job='' add='' word
     local disks=() kernel="kernel = '$images/vmlinux'"
     shift
     for word in "$@"; do
@@ -143,7 +144,7 @@ guest() {
     done
     [ "$boot" = grub ] && kernel="kernel = '/usr/lib/grub-xen/grub-x86_64-xen.bin'"
     [ "$boot" = grub ] || kernel+="
-ramdisk = '$(guest_initrd "$name" "$boot" "$job")'
+ramdisk = '$(guest_initrd "$name" "$boot" "$job" "$add")'
 extra = 'console=hvc0 quiet panic=-1 $extra'"
     cat > "$work/$name.cfg" <<EOF
 name = '$name'
@@ -164,13 +165,15 @@ EOF
 }
 
 # The initrd of a guest: the one of its kind with the job after it.
-guest_initrd() { # NAME BOOT JOB
+guest_initrd() { # NAME BOOT JOB FILES
     local base=$images/guest.cpio dir=$work/$1.job
     [ "$2" = small ] || base=$images/root.cpio
     mkdir -p "$dir"
     cp "${3:-/dev/null}" "$dir/job" 2>/dev/null
+    # shellcheck disable=SC2086
+    [ -z "$4" ] || cp $4 "$dir/"
     cp "$base" "$work/$1.cpio"
-    [ -z "$3" ] || (cd "$dir" && echo job | busybox cpio -o -H newc 2>/dev/null) \
+    [ -z "$3" ] || (cd "$dir" && ls | busybox cpio -o -H newc 2>/dev/null) \
         >> "$work/$1.cpio"
     echo "$work/$1.cpio"
 }
