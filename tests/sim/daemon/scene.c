@@ -59,6 +59,7 @@ disk_dice(struct run *r, unsigned i)
     else if (dice < 3)
         d->tail = TAIL_PEER;
     d->traced = sim_below(s, 6) == 0;
+    d->limited = sim_below(s, 6) == 0;
     d->resizes = d->tail != TAIL_MEMORY && sim_below(s, 3) == 0;
     /* A chain that is made anew after a fatal error has an empty memory. */
     if (r->faults && d->tail != TAIL_MEMORY && sim_below(s, 2))
@@ -96,6 +97,13 @@ chain_text(const struct run *r, unsigned i, unsigned number, char *text,
                               "{ plugin = \"trace\"; file = \"/trace%u\"; "
                               "format = \"%s\"; }, ",
                               i, number % 2 ? "json" : "iolog");
+    /* Without a group: that is the process's, and outlives a kill here. */
+    if (d->limited)
+        n += (size_t)snprintf(text + n, room - n,
+                              "{ plugin = \"limit\"; iops = %u; "
+                              "iops-burst = 4; bps = \"20M\"; "
+                              "bps-burst = \"64k\"; }, ",
+                              2000 + number % 2 * 3000);
     if (d->failing)
         n += (size_t)snprintf(text + n, room - n,
                               "{ plugin = \"error\"; %s; }, ", d->error);
@@ -177,6 +185,8 @@ guest_make(struct run *r, unsigned i)
         sim_file_make(s, d->file, sectors * RECORD_SECTOR);
     if (d->tail == TAIL_MEMORY)
         d->file[0] = '\0';
+    if (d->limited)
+        r->result->tally[TALLY_LIMITED]++;
     r->result->tally[d->tail == TAIL_MEMORY ? TALLY_MEMORY
                      : d->tail == TAIL_PEER ? TALLY_PEERS
                                             : TALLY_FILES]++;

@@ -20,6 +20,7 @@ enum scene_tail { TAIL_FILE, TAIL_MEMORY, TAIL_PEER };
 struct scene_disk {
     enum scene_tail tail;
     bool traced;   /* to a file */
+    bool limited;  /* in requests and bytes a second */
     bool failing;  /* a layer makes requests fail */
     bool fatal;    /* and the disk with it */
     bool resizes;  /* it may grow */

@@ -22,6 +22,7 @@
     X(FILES, "file disks")                            \
     X(MEMORY, "memory disks")                         \
     X(PEERS, "remote disks")                          \
+    X(LIMITED, "limited disks")                       \
     X(LOST, "connections of remote disks lost")       \
     X(REPLAYED, "requests sent to them again")        \
     X(QUARANTINED, "quarantines by a layer or flush") \
