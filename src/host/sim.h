@@ -75,6 +75,8 @@ void sim_file_sync(struct sim *, const char *name);
 /* As a reader would see it. */
 void sim_file_get(struct sim *, const char *name, uint64_t off, void *data,
                   size_t len);
+/* When a sync of it failed the last time; 0: never did. */
+uint64_t sim_file_sync_failed(struct sim *, const char *name);
 /* Bytes written that a crash could undo. */
 uint64_t sim_file_unsynced(struct sim *, const char *name);
 

@@ -431,6 +431,12 @@ sim_file_get(struct sim *sim, const char *name, uint64_t off, void *data,
 }
 
 uint64_t
+sim_file_sync_failed(struct sim *sim, const char *name)
+{
+    return must_find(sim, name)->sync_failed;
+}
+
+uint64_t
 sim_file_unsynced(struct sim *sim, const char *name)
 {
     return sim_medium_unsynced(&must_find(sim, name)->medium);

@@ -16,6 +16,7 @@ struct sim_inode {
     struct blk_file_info info; /* but for size and direct */
     bool can_direct, removed;
     unsigned readers, writers; /* who hold the lock */
+    uint64_t sync_failed;      /* when, the last time; 0: never */
     bool has_faults;
     struct sim_faults faults;
     unsigned users;

@@ -134,6 +134,7 @@ do_sync(struct sim_op *op, const struct sim_faults *f)
 
     if (sim_chance(op->sim, f->sync)) {
         sim_medium_sync_failed(op->sim, m, op->number);
+        op->handle->inode->sync_failed = op->sim->now;
         return fault(f);
     }
     sim_medium_sync(m, op->number);

@@ -408,7 +408,9 @@ a_failed_sync_forgets(void)
         f = image(0);
         CHECK_EQ(go(f, BLK_IO_WRITE, b, SECTOR, 0), SECTOR);
         sim_file_faults(sim, "/img", &bad);
+        CHECK_EQ(sim_file_sync_failed(sim, "/img"), 0);
         CHECK_EQ(go(f, BLK_IO_SYNC, NULL, 0, 0), -EIO);
+        CHECK_EQ(sim_file_sync_failed(sim, "/img"), sim_now(sim));
         CHECK_EQ(sector_of(0), 'b');
         sim_file_faults(sim, "/img", &good);
         CHECK_EQ(go(f, BLK_IO_SYNC, NULL, 0, 0), 0);

@@ -53,7 +53,8 @@ void scene_make(struct run *);
 void scene_free(struct run *);
 /* A disk grows; the daemon is told, or finds out. */
 void scene_grow(struct run *, unsigned guest);
-/* What a disk in memory held is gone with its daemon. */
+/* The daemon was killed: what a disk in memory held is gone with it, and
+ * perhaps the news of a failed sync. */
 void scene_died(struct run *);
 
 __attribute__((format(printf, 2, 3))) void scene_fail(struct run *,
