@@ -38,7 +38,7 @@ equal() { # WHAT EXPECTED FOUND
     note "$1: $3"
 }
 wait_for() { # SECONDS WHAT COMMAND…
-    local end=$((SECONDS + $1)) what=$2
+    local end=$((SECONDS + $1 * ${SLOW:-1})) what=$2
     shift 2
     until "$@" > /dev/null 2>&1; do
         [ $SECONDS -lt $end ] || fail "waited in vain: $what"
