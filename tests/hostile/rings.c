@@ -167,7 +167,9 @@ static void
 double_fetch(struct dev *d, struct report *rp)
 {
     struct flipper f = { .d = d };
-    uint64_t end = ms_now(d) + 20000, answers = 0, sent = 0;
+    /* For so long; and, on a machine that is busy with others, until a minute
+     * went by without an answer. */
+    uint64_t end = ms_now(d) + 15000, last, answers = 0, sent = 0;
     struct answer a;
     pthread_t t;
 
@@ -187,11 +189,16 @@ double_fetch(struct dev *d, struct report *rp)
             put(d, 0, &r);
         }
         push(d, 0);
-        while (answers < sent && ms_now(d) < end) {
-            while (answers < sent && take(d, 0, &a))
+        last = ms_now(d);
+        while (answers < sent && ms_now(d) < last + 60000) {
+            while (answers < sent && take(d, 0, &a)) {
                 answers++;
+                last = ms_now(d);
+            }
             d->t->wait(d, 5);
         }
+        if (answers < sent)
+            break;
     }
     __atomic_store_n(&f.stop, true, __ATOMIC_RELAXED);
     pthread_join(t, NULL);
