@@ -237,25 +237,9 @@ run_areas()
     [ ${#xens[@]} = 0 ] || programs=(stage "${programs[@]}")
     [ ${#programs[@]} = 0 ] || side_by_side run_one "${programs[@]}"
     phase programs
-    if [ ${#xens[@]} = 0 ]; then
-        [ ${#builds[@]} = 0 ] || side_by_side run_one "${builds[@]}"
-        phase builds
-        return
-    fi
-    builds_beside "${builds[@]}" &
-    builds_pid=$!
-    run_xen "${xens[@]}"
+    [ ${#builds[@]} = 0 ] || side_by_side run_one "${builds[@]}"
+    phase builds
+    # Alone: limits of time are those of a machine that has nothing else to do.
+    [ ${#xens[@]} = 0 ] || run_xen "${xens[@]}"
     phase xen
-    wait "$builds_pid"
-    phase 'what was left of the builds'
-}
-
-# One after the other, with what the machines of the lab leave: their guests
-# wait now and then, and one machine is the last.
-builds_beside()
-{
-    local n
-
-    renice -n 5 "$BASHPID" >/dev/null
-    for n in "$@"; do run_one "$n"; done
 }
