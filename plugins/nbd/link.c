@@ -282,7 +282,7 @@ link_pump(struct nbd *n)
         else
             n->waiting_now--;
     }
-    if (!room)
+    if (!room || n->pausing)
         cmd_make_room(n);
     if (n->is_lost)
         link_lost(n, nbd_get_error());

@@ -219,10 +219,14 @@ nbd_start(struct blk_layer *l, struct blk_layer *old)
 
 /* ---- pause and stop ------------------------------------------------------ */
 
+/* What was acknowledged after that flush was sent wants another, which
+ * link_pump() sends. */
 void
 nbd_flushed(struct nbd *n)
 {
-    if (!n->pausing)
+    bool more = n->writes.acked && !n->failed && n->state == LINK_READY;
+
+    if (!n->pausing || more)
         return;
     n->pausing = false;
     blk_ready(n->layer, 0);
@@ -235,13 +239,10 @@ nbd_pause(struct blk_layer *l)
 {
     struct nbd *n = blk_self(l);
 
-    if (!n->writes.acked || n->failed || n->state != LINK_READY) {
-        blk_ready(l, 0);
-        return;
-    }
     n->pausing = true;
-    cmd_make_room(n);
-    link_pump(n);
+    nbd_flushed(n);
+    if (n->pausing)
+        link_pump(n);
 }
 
 void

@@ -14,7 +14,6 @@
 
 #include "tests/unit/plugin_run.h"
 
-/* Both ends of the pair are of this program's folder, which is short. */
 static int
 listens(const char *path)
 {
