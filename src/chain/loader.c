@@ -39,7 +39,7 @@ __attribute__((used)) export_fn *const chain_exports[] = {
     EXPORT(blk_random),     EXPORT(blk_timer_start), EXPORT(blk_timer_stop),
     EXPORT(blk_file_open),  EXPORT(blk_file_stat),   EXPORT(blk_file_close),
     EXPORT(blk_io_start),   EXPORT(blk_work_start),  EXPORT(blk_watch_start),
-    EXPORT(blk_watch_stop),
+    EXPORT(blk_watch_stop), EXPORT(blk_memory),      EXPORT(blk_memory_free),
 };
 
 /* ---- is it one? ---------------------------------------------------------- */

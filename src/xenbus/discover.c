@@ -310,6 +310,7 @@ xenbus_renewed(void *ctx)
     bool lost = !mark_stands(x);
     struct vbd *v;
 
+    x->emptied = x->emptied || lost;
     log_line(BLK_INFO, NULL, "XenStore is back: everything is read again");
     for (v = x->first; v; v = v->next) {
         v->token[0] = '\0'; /* the look watches anew */

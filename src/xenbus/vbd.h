@@ -113,6 +113,7 @@ struct xenbus {
     struct loop_task task;
     struct blk_timer timer; /* to read all again */
     bool timer_runs;
+    bool emptied; /* xenstored came back without what it had, once */
 
     char **kind; /* watched; grows only */
     unsigned kinds;

@@ -286,6 +286,8 @@ xenbus_gone(struct xenbus *x, const char *key)
 
     if (n < 0 || (size_t)n >= sizeof path)
         return true;
+    if (x->emptied)
+        return false; /* it may only be lost, and put back yet */
     for (at = path; (at = strchr(at, '.')); at++)
         *at = '/';
     errno = 0;

@@ -38,7 +38,7 @@ void xenbus_reload(struct xenbus *, struct conf *);
 void xenbus_stop(struct xenbus *, void (*done)(void *), void *ctx);
 void xenbus_free(struct xenbus *);
 /* Whether XenStore says that there is no such back-end: KIND.DOMID.DEVID.
- * False when it can't be asked. */
+ * False when it can't be asked, or has lost what it had. */
 bool xenbus_gone(struct xenbus *, const char *key);
 /* Every vbd seen under the kinds, claimed or not, for `list` and `show`. */
 struct json_object *xenbus_list(struct xenbus *);

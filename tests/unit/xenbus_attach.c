@@ -95,7 +95,6 @@ attach_connect_detach(void)
     end();
 }
 
-/* We made it, and the daemon was started anew meanwhile: the marker tells. */
 /* By the key of an in-flight table; only XenStore's word counts. */
 static void
 gone_or_not(void)
@@ -113,9 +112,15 @@ gone_or_not(void)
     memset(longest, 'a', sizeof longest);
     longest[sizeof longest - 1] = '\0';
     CHECK(xenbus_gone(w.x, longest));
+    world_renew(); /* with all that it had */
+    CHECK(xenbus_gone(w.x, "vbd3.7.51728"));
+    del("/local"); /* and without: that proves nothing about a vbd */
+    world_renew();
+    CHECK(!xenbus_gone(w.x, "vbd3.7.51728"));
     end();
 }
 
+/* We made it, and the daemon was started anew meanwhile: the marker tells. */
 static void
 detach_after_restart(void)
 {

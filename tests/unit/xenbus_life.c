@@ -632,6 +632,17 @@ renewed_after_changes(void)
     end();
 }
 
+/* The toolstack puts the nodes of a connected vbd back. */
+static void
+put_back(void)
+{
+    make_vbd("web-root");
+    set(BACK "/state", "4");
+    front_nodes();
+    front_state("4");
+    world_run();
+}
+
 /* It came back empty: nobody's disk is taken away for that. */
 static void
 renewed_empty(void)
@@ -644,12 +655,7 @@ renewed_empty(void)
     world_renew();
     CHECK_EQ(fd.connected_now, 1);
     CHECK(strstr(listed("why"), "served as it was"));
-    /* The toolstack puts things right; then everything is as ever. */
-    make_vbd("web-root");
-    set(BACK "/state", "4");
-    front_nodes();
-    front_state("4");
-    world_run();
+    put_back(); /* then everything is as ever */
     CHECK_EQ(fd.connected_now, 1);
     CHECK_EQ(fd.connects, 1);
     del(BACK);
@@ -690,11 +696,7 @@ renewed_empty_twice(void)
     world_renew();
     CHECK_EQ(fd.connected_now, 1);
     CHECK(strstr(listed("why"), "served as it was"));
-    make_vbd("web-root");
-    set(BACK "/state", "4");
-    front_nodes();
-    front_state("4");
-    world_run();
+    put_back();
     CHECK_EQ(fd.connects, 1);
     del(BACK);
     world_renew();
