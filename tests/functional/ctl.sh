@@ -33,7 +33,7 @@ trap 'exit 1' HUP INT TERM
 
 complain()
 {
-    echo "${BASH_LINENO[1]}: $*"
+    echo "line ${BASH_LINENO[1]}: $*" | tee -a "$work/wrong"
     bad=$((bad + 1))
 }
 
@@ -139,8 +139,14 @@ let_go()
 
 finish()
 {
-    [ $bad = 0 ] || { echo "$bad wrong; the daemon's log:"; cat "$work/log"; }
-    [ $bad = 0 ] || exit 1
+    # What was wrong stands last: ./check shows the end of this.
+    if [ $bad != 0 ]; then
+        echo "the daemon's log:"
+        cat "$work/log"
+        echo "$bad wrong:"
+        cat "$work/wrong"
+        exit 1
+    fi
     echo ok
     exit 0
 }

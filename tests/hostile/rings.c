@@ -205,6 +205,10 @@ double_fetch(struct dev *d, struct report *rp)
     found(rp, answers == sent, "%llu requests, %llu answers, %llu flips",
           (unsigned long long)sent, (unsigned long long)answers,
           (unsigned long long)f.flips);
+    /* A flip can carry one of our writes to sector 0 and leave it a good one:
+     * then it was we who wrote over what serves() looks for. */
+    if (reopen(d, 1, 0, ABI_64) || !canary_set(d))
+        found(rp, false, "afterwards a write fails");
 }
 
 /* ---- storms
