@@ -65,8 +65,9 @@ header(struct dev *d, unsigned q, unsigned word, uint32_t value)
                      __ATOMIC_SEQ_CST);
 }
 
-/* Everything that no request fills is 0xa5: what changes was changed by the
- * back-end (XSA-216). */
+/* Each slot is 0xa5: what changes was changed by the back-end (XSA-216).  Not
+ * the header: a back-end that is connected already would see an index of 0xa5
+ * on the way and stop the ring, rightly. */
 void
 front_reset(struct dev *d)
 {
@@ -76,7 +77,7 @@ front_reset(struct dev *d)
         ;
     d->slots = n;
     for (unsigned q = 0; q < d->got.queues; q++) {
-        memset(d->ring[q], 0xa5, bytes);
+        memset(d->ring[q] + 64, 0xa5, bytes - 64);
         header(d, q, 0, 0);
         header(d, q, 1, 1);
         header(d, q, 2, 0);
