@@ -9,7 +9,9 @@
 #   value PATH WORD... one value of what `ctl --json WORD...' says
 #   expect WANT GOT..  one is in the other
 #   fails WORDS CMD... CMD fails with status 1 and says WORDS, on stderr only
-#   until_is WANT CMD  CMD says WANT within five seconds
+#   until_is WANT CMD  CMD says WANT, sooner or later: a minute is never
+#   logged WORDS       the daemon's log has them, sooner or later: it is written
+#                      by a thread of its own
 set -u
 build=$(cd "${top_builddir:-.}" && pwd)
 source=$(cd "${top_srcdir:-${srcdir:-$(dirname "$0")/../..}}" && pwd)
@@ -19,6 +21,7 @@ work=$(mktemp -d) || exit 99
 daemon=
 holders=
 bad=0
+patience=1000 # times 50 ms and more
 
 cleanup()
 {
@@ -86,11 +89,22 @@ until_is()
     local want=$1 i
 
     shift
-    for i in $(seq 100); do
+    for i in $(seq "$patience"); do
         [ "$("$@" 2>/dev/null)" = "$want" ] && return
         sleep 0.05
     done
     complain "$*: expected \"$want\", found \"$("$@" 2>&1)\""
+}
+
+logged()
+{
+    local i
+
+    for i in $(seq "$patience"); do
+        grep -qF -- "$1" "$work/log" && return
+        sleep 0.05
+    done
+    complain "expected \"$1\" in the daemon's log"
 }
 
 daemon_start()
@@ -98,7 +112,7 @@ daemon_start()
     "$build/blktapd" -f --host=local -c "$work/conf" 2>"$work/log" 7>&- &
     daemon=$!
     until_is 0 value disks version
-    [ $bad = 0 ] || { cat "$work/log"; exit 1; }
+    [ $bad = 0 ] || finish
 }
 
 daemon_stop()

@@ -41,7 +41,7 @@ one(struct blktap_disk *d, enum blktap_op op, void *buf)
 
     rc = blktap_submit(d, &r);
     while (!rc && !done) {
-        rc = blktap_wait(d, 10000);
+        rc = blktap_wait(d, 100000);
         if (!rc && !done)
             return -ETIMEDOUT;
         rc = rc < 0 ? rc : 0;

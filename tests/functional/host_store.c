@@ -82,11 +82,11 @@ run_for(uint64_t ns)
     loop->ops->run(loop);
 }
 
-/* Until the text was seen, for at most ten seconds. */
+/* Until the text was seen, for at most a minute. */
 static bool
 wait_for(const char *text)
 {
-    for (int i = 0; i < 500 && !strstr(seen, text); i++)
+    for (int i = 0; i < 3000 && !strstr(seen, text); i++)
         run_for(SECOND_NS / 50);
     return strstr(seen, text);
 }
@@ -224,7 +224,8 @@ xenstored_is_killed(void)
 
     renewals = 0;
     xenstored_kill(&xenstored);
-    for (int i = 0; i < 8 && store->ops->write(store, 0, "/t/x", "5") == 0; i++)
+    for (int i = 0; i < 60 && store->ops->write(store, 0, "/t/x", "5") == 0;
+         i++)
         run_for(SECOND_NS);
     CHECK_EQ(store->ops->write(store, 0, "/t/x", "5"), -ENOTCONN);
     CHECK(!store->ops->read(store, 0, "/t/x", NULL));
@@ -239,7 +240,7 @@ xenstored_is_killed(void)
     run_for(2 * SECOND_NS);
     CHECK_EQ(renewals, 0);
     socket_error = 0;
-    for (int i = 0; i < 40 && !renewals; i++)
+    for (int i = 0; i < 600 && !renewals; i++)
         run_for(SECOND_NS / 10);
     CHECK_EQ(renewals, 1);
     CHECK_EQ(asked_device, 0);
@@ -256,7 +257,7 @@ restarted_behind_our_back(void)
     renewals = 0;
     xenstored_kill(&xenstored);
     REQUIRE(xenstored_start(&xenstored));
-    for (int i = 0; i < 70 && !renewals; i++)
+    for (int i = 0; i < 600 && !renewals; i++)
         run_for(SECOND_NS / 10);
     CHECK_EQ(renewals, 1);
     seen[0] = '\0';
@@ -281,7 +282,8 @@ may_be_freed_in_a_callback(void)
     CHECK_EQ(store->ops->watch(store, "/t/1", "1"), 0);
     CHECK_EQ(store->ops->watch(store, "/t/2", "2"), 0);
     store->changed = freed_by_its_own_event;
-    run_for(SECOND_NS / 5);
+    for (int i = 0; i < 300 && store; i++)
+        run_for(SECOND_NS / 5);
     CHECK(!store);
 }
 

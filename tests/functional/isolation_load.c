@@ -31,7 +31,7 @@ enum {
     REQUESTS = 4000,
     ROUNDS = 6, /* every other one beside hung and slow */
     ANSWERS = REQUESTS * LOADED * ROUNDS / 2,
-    LIMIT_S = 60
+    LIMIT_S = 240
 };
 
 struct load {
@@ -154,7 +154,7 @@ run(unsigned disks)
             return fail("a request was not taken", name[i]);
     }
     while (left) {
-        if (now_ns() > end || poll(ready, disks, 10000) <= 0)
+        if (now_ns() > end || poll(ready, disks, 100000) <= 0)
             return fail("no answers any more", "one, two, three");
         for (i = left = 0; i < disks; i++) {
             if (ready[i].revents && (blktap_reap(side[i].disk) < 0 ||

@@ -104,6 +104,8 @@ void
 server_signal(struct server *s, int signal)
 {
     kill(s->pid, signal);
+    if (signal == SIGSTOP) /* which takes its time */
+        waitpid(s->pid, NULL, WUNTRACED);
 }
 
 void

@@ -32,7 +32,7 @@ void server_stop(struct server *); /* kills it, frees all */
  * again each time; the last one stays. */
 void server_keeper(struct server *, unsigned n, unsigned longest_us,
                    uint64_t seed);
-/* After *kills == n: ends the child and its server, and starts one of ours. */
+/* Ends the child and its server, and starts one of ours. */
 void server_keeper_end(struct server *);
 
 #endif

@@ -101,13 +101,13 @@ is(const char *path, const char *value)
     return same;
 }
 
-/* value NULL: until it is gone.  For at most ten seconds. */
+/* value NULL: until it is gone.  For at most a minute. */
 static void
 wait_for(const char *path, const char *value)
 {
     int i;
 
-    for (i = 0; i < 1000 && !is(path, value); i++)
+    for (i = 0; i < 6000 && !is(path, value); i++)
         run_for(SECOND_NS / 100);
     if (!is(path, value))
         test_fail(__FILE__, __LINE__, "%s does not become %s", path,
@@ -119,7 +119,7 @@ wait_connected(unsigned n)
 {
     int i;
 
-    for (i = 0; i < 1000 && fd.connected_now != n; i++)
+    for (i = 0; i < 6000 && fd.connected_now != n; i++)
         run_for(SECOND_NS / 100);
     CHECK_EQ(fd.connected_now, n);
 }
@@ -174,7 +174,7 @@ stop(void)
     int i;
 
     xenbus_stop(x, stopped, &done);
-    for (i = 0; i < 500 && !done; i++)
+    for (i = 0; i < 6000 && !done; i++)
         run_for(SECOND_NS / 100);
     CHECK(done);
     xenbus_free(x);
@@ -249,10 +249,17 @@ storms(void)
 static void
 xenstored_dies(void)
 {
+    int i;
+
     xenstored_kill(&xenstored);
     run_for(SECOND_NS / 10);
     REQUIRE(xenstored_start(&xenstored));
     run_for(8 * SECOND_NS); /* the probe is every 5 s */
+    for (i = 0; i < 60 && (ours->ops->write(ours, 0, "/ours", "") ||
+                           theirs->ops->write(theirs, 0, "/theirs", ""));
+         i++)
+        run_for(SECOND_NS);
+    run_for(SECOND_NS / 10);
     CHECK_EQ(fd.connected_now, 1);
     make_guest();
     attach();

@@ -75,7 +75,7 @@ xenstored_start(struct xenstored *x)
         execl(binary, "xenstored", "-N", "-I", (char *)NULL);
         _exit(127);
     }
-    for (int i = 0; i < 500 && !xenstored_answers(x->socket); i++)
+    for (int i = 0; i < 6000 && !xenstored_answers(x->socket); i++)
         usleep(10000);
     return xenstored_answers(x->socket);
 }

@@ -168,7 +168,7 @@ static int
 local_open(struct dev *d, const struct shape *s)
 {
     char text[2048] = "";
-    uint64_t end = ms_now(d) + 10000;
+    uint64_t end = ms_now(d) + 100000;
     int rc;
 
     while ((rc = local_try(d, s, text, sizeof(text))) && ms_now(d) < end)

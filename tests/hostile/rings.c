@@ -69,7 +69,7 @@ foreign_indices(struct dev *d, struct report *rp)
     for (unsigned i = 0; i < 200; i++) {
         struct req r = rw(d, READ, 64, 16, 1);
         unsigned word = 1 + i % 3;
-        uint64_t end = ms_now(d) + 5000;
+        uint64_t end = ms_now(d) + 60000;
 
         put(d, 0, &r);
         header(d, 0, word, word == 2 ? d->cons[0] : dice(d));
@@ -197,7 +197,7 @@ ring_ours(struct dev *d)
 static void
 flipped(struct dev *d, struct flips *n, uint64_t end)
 {
-    while (n->sent < 5000 && ms_now(d) < end) {
+    while (n->sent < 5000 && (!n->sent || ms_now(d) < end)) {
         uint64_t open = d->slots, last = ms_now(d);
         struct answer a;
 
@@ -229,7 +229,8 @@ double_fetch(struct dev *d, struct report *rp)
     uint64_t end = ms_now(d) + 15000;
     bool whole = true;
 
-    while (whole && n.sent < 5000 && ms_now(d) < end && n.answers == n.sent) {
+    while (whole && n.sent < 5000 && (!n.sent || ms_now(d) < end) &&
+           n.answers == n.sent) {
         struct flipper f = { .d = d };
         pthread_t t;
 
