@@ -435,7 +435,7 @@ a_second_writer_is_refused(void)
     loop->ops->file_close(loop, b.file);
     loop->ops->file_close(loop, a.file);
     /* Closing is for the workers; there are two of them. */
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 60000; i++) {
         if (!open_at(&b, path, BLK_FILE_LOCK | BLK_FILE_RDONLY))
             break;
         usleep(1000);

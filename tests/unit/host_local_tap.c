@@ -175,6 +175,16 @@ copies_and_their_bounds(void)
 
 /* ---- events -------------------------------------------------------------- */
 
+/* The port has fired n times in all, and does not once more. */
+static void
+fires(uint32_t port, unsigned n)
+{
+    for (int i = 0; i < 1000 && count[port] < n; i++)
+        run_for(5 * MS);
+    run_for(5 * MS);
+    CHECK_EQ(count[port], n);
+}
+
 static void
 one_event_at_bind_then_masked(void)
 {
@@ -184,29 +194,22 @@ one_event_at_bind_then_masked(void)
     CHECK_EQ(tap->ops->bind(tap, 0, QUEUES), -EINVAL);
     CHECK_EQ(tap->ops->bind(tap, 0, 1), 1);
     CHECK_EQ(tap->ops->bind(tap, 0, 1), -EBUSY);
-    run_for(5 * MS);
-    CHECK_EQ(count[1], 1);
+    fires(1, 1);
     ring(1);
     ring(1);
-    run_for(5 * MS);
-    CHECK_EQ(count[1], 1);
+    fires(1, 1);
     tap->ops->unmask(tap, &port, 1);
-    run_for(5 * MS);
-    CHECK_EQ(count[1], 2);
+    fires(1, 2);
     tap->ops->unmask(tap, &port, 1);
-    run_for(5 * MS);
-    CHECK_EQ(count[1], 2);
+    fires(1, 2);
     ring(1);
-    run_for(5 * MS);
-    CHECK_EQ(count[1], 3);
+    fires(1, 3);
     tap->ops->unbind(tap, 1);
     tap->ops->unmask(tap, &port, 1);
     ring(1);
-    run_for(5 * MS);
-    CHECK_EQ(count[1], 3);
+    fires(1, 3);
     CHECK_EQ(tap->ops->bind(tap, 0, 1), 1);
-    run_for(5 * MS);
-    CHECK_EQ(count[1], 4);
+    fires(1, 4);
     port = 77; /* not ours: no harm */
     tap->ops->unmask(tap, &port, 1);
     tap->ops->unbind(tap, 77);
@@ -214,21 +217,32 @@ one_event_at_bind_then_masked(void)
     teardown();
 }
 
+static uint64_t
+cpu_us(void)
+{
+    struct rusage ru;
+
+    getrusage(RUSAGE_THREAD, &ru);
+    return (uint64_t)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) +
+           1000000 * (uint64_t)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec);
+}
+
 static void
 a_masked_port_does_not_spin(void)
 {
-    struct rusage before, after;
+    uint64_t us = UINT64_MAX;
 
     setup();
     CHECK_EQ(tap->ops->bind(tap, 0, 0), 0);
     run_for(2 * MS);
     ring(0);
-    getrusage(RUSAGE_THREAD, &before);
-    run_for(200 * MS);
-    getrusage(RUSAGE_THREAD, &after);
-    CHECK(after.ru_utime.tv_usec + after.ru_stime.tv_usec -
-              before.ru_utime.tv_usec - before.ru_stime.tv_usec <
-          20000);
+    /* What others cost us they do not cost each time. */
+    for (int i = 0; i < 5 && us >= 20000; i++) {
+        us = cpu_us();
+        run_for(200 * MS);
+        us = cpu_us() - us;
+    }
+    CHECK(us < 20000);
     CHECK_EQ(count[0], 1);
     teardown();
 }

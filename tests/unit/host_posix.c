@@ -2,6 +2,7 @@
 /* host_posix.c: the posix loop: timers, watches, mail, workers, signals. */
 #include "config.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -80,8 +81,9 @@ timers_in_order_and_never_early(void)
 
     setup(0);
     usleep(20000); /* libev's clock is stale now */
-    set_alarm(&c, 40 * MS);
-    set_alarm(&b, 15 * MS);
+    /* Far apart: we may be interrupted for a while between two of them. */
+    set_alarm(&c, 600 * MS);
+    set_alarm(&b, 300 * MS);
     set_alarm(&a, 5 * MS);
     set_alarm(&d, 10 * MS);
     loop->ops->timer_stop(loop, &d.timer);
@@ -165,19 +167,24 @@ an_idle_loop_sleeps(void)
 {
     struct alarm z = { .name = 'z', .last = true };
     struct job j = { .task.run = step, .left = 3, .stage = STAGE_NEXT };
-    uint64_t before;
-    long sw;
+    uint64_t us = UINT64_MAX;
+    long sw = LONG_MAX;
 
     setup(64);
     j.left = 3;
     loop_defer(loop, &j.task, STAGE_CHAIN);
     loop->ops->run(loop);
-    set_alarm(&z, 300 * MS);
-    before = cpu_us();
-    sw = switches();
-    loop->ops->run(loop);
-    CHECK(cpu_us() - before < 20000);
-    CHECK(switches() - sw <= 5);
+    /* What others cost us they do not cost each time. */
+    for (int i = 0; i < 5 && (us >= 20000 || sw > 5); i++) {
+        set_alarm(&z, 300 * MS);
+        us = cpu_us();
+        sw = switches();
+        loop->ops->run(loop);
+        us = cpu_us() - us;
+        sw = switches() - sw;
+    }
+    CHECK(us < 20000);
+    CHECK(sw <= 5);
     teardown();
 }
 
@@ -385,7 +392,7 @@ workers_are_several(void)
         finished = 0;
         loop->ops->work(loop, &a);
         loop->ops->work(loop, &b);
-        alarm(20);
+        alarm(200);
         loop->ops->run(loop);
         alarm(0);
         CHECK_EQ(finished, 2);

@@ -160,7 +160,7 @@ pass(enum blk_io_op op, char buf[][BLOCK])
                                  .done = io_done };
         loop->ops->io(loop, &io[i]);
     }
-    alarm(20);
+    alarm(200);
     loop->ops->run(loop);
     alarm(0);
     CHECK_EQ(left, 0);
@@ -253,7 +253,7 @@ trying_has_an_end(void)
                              .n = 1,
                              .done = ends };
     loop->ops->io(loop, &io[0]);
-    alarm(20);
+    alarm(200);
     loop->ops->run(loop);
     alarm(0);
     CHECK(io[0].status == -EAGAIN || io[0].status == -EINTR);

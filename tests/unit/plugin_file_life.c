@@ -103,7 +103,7 @@ waits_for_a_lock_that_goes(void)
     REQUIRE(child >= 0);
     if (!child) {
         (void)!write(ready[1], fcntl(fd, F_SETLK, &lk) ? "n" : "y", 1);
-        for (int i = 0; i < 2000 && *(volatile unsigned *)&r->timers < 2; i++)
+        for (int i = 0; i < 12000 && *(volatile unsigned *)&r->timers < 2; i++)
             usleep(5000);
         _exit(0);
     }

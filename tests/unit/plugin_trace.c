@@ -144,7 +144,7 @@ errors_and_time_are_those_of_the_disk(void)
     CHECK_EQ(sscanf(strstr(text(path), "read"),
                     "read off=0 len=512 flags=- status=0 latency_us=%u", &us),
              1);
-    CHECK(us >= 19000 && us < 10000000);
+    CHECK(us >= 19000 && us < 600000000);
 }
 
 static void
@@ -195,20 +195,28 @@ idle_disks_wake_nobody(void)
     const char *path = run_path("idle");
     struct run r = { 0 };
     uint64_t start;
-    unsigned timers;
+    unsigned timers, lines, tries = 0;
 
-    RUN(r, "trace file=%s | memory size=1M", path);
+again:
+    RUN(r, "trace file=%s mode=truncate | memory size=1M", path);
     timers = r.timers;
     run_sleep(&r, 30000000);
     CHECK_EQ(r.timers, timers);
     start = loop_now(&r);
     run_io(&r, BLK_READ, 0, 0, buf, 512);
     run_io(&r, BLK_READ, 0, 0, buf, 512);
-    CHECK_EQ(r.timers, timers + 1);
-    CHECK_EQ(count(text(path), "\n"), 0);
+    timers = r.timers - timers;
+    lines = count(text(path), "\n");
+    if (loop_now(&r) - start >= 900000000 && ++tries < 20) {
+        run_close(&r); /* it had time to write them */
+        goto again;
+    }
+    CHECK_EQ(timers, 1);
+    CHECK_EQ(lines, 0);
+    timers = r.timers;
     RUN_WAIT(r, count(text(path), "\n") == 2);
     CHECK(loop_now(&r) - start >= 990000000);
-    CHECK_EQ(r.timers, timers + 1);
+    CHECK_EQ(r.timers, timers);
     run_close(&r);
 }
 
