@@ -11,10 +11,15 @@
  * nothing that a request was told is in our memory alone.  What the old
  * entries pointed to is free after the next sync: before, a crash could bring
  * them back.
+ *
+ * When entries can't be written their requests end with an error, and memory is
+ * ahead of the medium: each later batch tries again, and until one succeeds
+ * nothing is acknowledged that relies on them (q2_settle()).
  */
 #include "plugins/qcow2/qcow2.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +50,8 @@ commit_over(struct qcow2 *s, int error)
         else
             q2_free(s, c->old[i].first, c->old[i].n, s->sync_started + 1);
     }
+    if (!error || c->changed)
+        c->ahead = error != 0;
     if (!error) {
         s->l1_dirty_n -= c->l1_n;
         memmove(s->l1_dirty, s->l1_dirty + c->l1_n,
@@ -69,7 +76,8 @@ old_add(struct q2_commit *c, uint64_t first, uint64_t n)
         c->old[c->old_n++] = (struct q2_free){ first, n, 0 };
 }
 
-/* What an entry pointed to. */
+/* What an entry pointed to: map.c has judged its place, but for packed ones,
+ * whose file may end before they do. */
 static void
 old_entry(struct qcow2 *s, uint64_t e)
 {
@@ -77,8 +85,12 @@ old_entry(struct qcow2 *s, uint64_t e)
 
     if (e & Q2_PACKED) {
         q2_map_packed(s, e, &at, &len);
-        len = ((at + len - 1) >> s->cluster_bits) - (at >> s->cluster_bits);
-        old_add(&s->commit, at >> s->cluster_bits, len + 1);
+        len = ((at + len - 1) >> s->cluster_bits) - (at >> s->cluster_bits) + 1;
+        at >>= s->cluster_bits;
+        if (at + len > s->fresh || q2_is_fixed(s, at, len))
+            q2_corrupt(s, "a compressed cluster, entry %#" PRIx64, e);
+        else
+            old_add(&s->commit, at, len);
     } else if (e & Q2_OFFSET) {
         old_add(&s->commit, (e & Q2_OFFSET) >> s->cluster_bits, 1);
     }
@@ -145,6 +157,7 @@ commit_entries(struct qcow2 *s)
 {
     struct q2_commit *c = &s->commit;
 
+    c->changed = true;
     for (struct q2_link *k = c->batch; k; k = k->next)
         link_apply(s, k);
     for (uint32_t i = 0; i < c->l1_n; i++) {
@@ -258,6 +271,7 @@ commit_begin(struct qcow2 *s)
     bool data;
 
     c->running = true;
+    c->changed = false;
     c->old_n = 0;
     c->l1_n = s->l1_dirty_n;
     data = batch_take(s);
@@ -301,11 +315,50 @@ q2_commit(struct qcow2 *s, struct q2_link *k)
     q2_commit_kick(s);
 }
 
+/* ---- memory ahead of the medium ------------------------------------------ */
+
+/* Who found no room for a table may have waited for those that are dirty. */
+static void
+settle_over(struct q2_link *k, int error)
+{
+    struct qcow2 *s = k->data;
+
+    s->commit.settling = false;
+    q2_queue_wake(&s->commit.settled, error);
+    if (error)
+        q2_queue_wake(&s->l2.starved, error);
+}
+
+void
+q2_settle_begin(struct qcow2 *s)
+{
+    struct q2_commit *c = &s->commit;
+
+    if (!c->ahead || c->settling)
+        return;
+    c->settling = true;
+    c->settle = (struct q2_link){ .kind = Q2_LINK_NONE };
+    c->settle.done = settle_over;
+    c->settle.data = s;
+    q2_commit(s, &c->settle);
+}
+
+int
+q2_settle(struct qcow2 *s, struct q2_wait *then)
+{
+    if (!s->commit.ahead)
+        return 0;
+    q2_queue_add(&s->commit.settled, then);
+    q2_settle_begin(s);
+    return -EAGAIN;
+}
+
 int
 q2_commit_init(struct qcow2 *s)
 {
     struct q2_commit *c = &s->commit;
 
+    q2_queue_init(&c->settled);
     c->tail = &c->queue;
     c->old = calloc(Q2_FREES + Q2_L1_DIRTY, sizeof(*c->old));
     return c->old ? 0 : -ENOMEM;

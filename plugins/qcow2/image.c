@@ -6,11 +6,13 @@
 #include "plugins/qcow2/qcow2.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { IO_RETRIES = 16 };
+#define FULL_NS 60000000000u /* between lines about a full file system */
 
 void *
 q2_alloc_memory(size_t size)
@@ -59,8 +61,28 @@ q2_corrupt(struct qcow2 *s, const char *fmt, ...)
 static void io_next(struct q2_io *q);
 
 static void
+file_full(struct q2_io *q)
+{
+    struct qcow2 *s = q->s;
+    uint64_t now = blk_now(s->layer);
+
+    s->full++;
+    if (s->full_ns && now - s->full_ns < FULL_NS)
+        return;
+    blk_log(s->layer, BLK_ERR,
+            "%s: no space left for a write of %" PRIu64 " bytes at %" PRIu64
+            ": its file system is full",
+            s->path, q->left, q->at);
+    s->full_ns = now ? now : 1;
+}
+
+static void
 io_over(struct q2_io *q, int error)
 {
+    if (error == -EDQUOT)
+        error = -ENOSPC;
+    if (error == -ENOSPC)
+        file_full(q);
     q->done(q, error);
 }
 

@@ -65,7 +65,10 @@ q2_map_get(struct qcow2 *s, uint64_t off, struct q2_table **t,
     if (l1 & (s->cluster - 1))
         return q2_corrupt(s, "an L2 table at %" PRIu64, l1);
     *t = q2_cache_get(&s->l2, l1 + in, w);
-    return *t ? 0 : -EAGAIN;
+    if (*t)
+        return 0;
+    q2_settle_begin(s); /* maybe there is no room but for those */
+    return -EAGAIN;
 }
 
 /* ---- what an entry means ------------------------------------------------- */
@@ -92,6 +95,7 @@ entry_kind(const struct qcow2 *s, const struct q2_table *t, uint64_t off)
     return e & Q2_OFFSET ? Q2_IS_DATA : Q2_IS_NONE;
 }
 
+/* A place counts also where nothing is read from it: it may be set free. */
 static int
 run_begin(struct qcow2 *s, const struct q2_table *t, uint64_t off,
           struct q2_run *r)
@@ -101,14 +105,19 @@ run_begin(struct qcow2 *s, const struct q2_table *t, uint64_t off,
     r->kind = entry_kind(s, t, off);
     r->owned = false;
     r->host = 0;
-    if (r->kind == Q2_IS_PACKED)
+    if (r->kind == Q2_IS_PACKED) {
         r->host = e;
-    if (r->kind != Q2_IS_DATA)
         return 0;
-    if (!host || (host & (s->cluster - 1)) ||
-        host >> s->cluster_bits >= s->fresh)
+    }
+    if ((host & (s->cluster - 1)) || host >> s->cluster_bits >= s->fresh ||
+        (r->kind == Q2_IS_DATA && !host))
         return q2_corrupt(s, "the data of guest offset %" PRIu64 " at %" PRIu64,
                           off, host);
+    if (host && q2_is_fixed(s, host >> s->cluster_bits, 1))
+        return q2_corrupt(s, "data of the guest where tables are, at %" PRIu64,
+                          host);
+    if (r->kind != Q2_IS_DATA)
+        return 0;
     r->host = host + (off & (s->cluster - 1));
     r->owned = e & Q2_COPIED;
     return 0;

@@ -105,7 +105,7 @@ count_clusters(struct q2_mend *m, uint64_t at, uint64_t len)
 
     if (!len)
         return true;
-    if (b > s->fresh)
+    if (a >= s->fresh || b > s->fresh)
         return false;
     for (a = a < m->first ? m->first : a; a < b && a < m->first + m->window;
          a++)

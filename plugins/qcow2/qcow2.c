@@ -56,6 +56,8 @@ static const struct blk_counter counters[] = {
       "changes of tables that were made together" },
     { "batched", offsetof(struct qcow2, batched), "requests", "in them" },
     { "syncs", offsetof(struct qcow2, syncs), "requests", "syncs of the file" },
+    { "full", offsetof(struct qcow2, full), "requests",
+      "writes of the file that found no space" },
     { "l2_hits", offsetof(struct qcow2, l2.hits), "requests",
       "tables that were in memory" },
     { "l2_misses", offsetof(struct qcow2, l2.misses), "requests",

@@ -296,6 +296,11 @@ struct q2_commit {
     bool running;
     bool full;    /* waits for room to note what becomes free */
     bool syncing; /* and for the sync that makes it */
+    bool changed; /* this batch changed entries in memory */
+    bool ahead;   /* entries in memory could not be written */
+    bool settling;
+    struct q2_link settle;   /* an empty one, that writes them */
+    struct q2_queue settled; /* wait for it */
     struct q2_wait wait;
     struct q2_io io;
     struct q2_store store;
@@ -309,6 +314,12 @@ int q2_commit_init(struct qcow2 *);
 void q2_commit_free(struct qcow2 *);
 void q2_commit(struct qcow2 *, struct q2_link *);
 void q2_commit_kick(struct qcow2 *);
+/* No request may end on the word of an entry that is in memory alone: not a
+ * write in place, nor one that finds nothing to do.  0: the medium has them
+ * all; -EAGAIN: then->go() comes, once they are written or could not be. */
+int q2_settle(struct qcow2 *, struct q2_wait *then);
+/* The same, and nobody waits. */
+void q2_settle_begin(struct qcow2 *);
 
 /* ---- requests ------------------------------------------------------------ */
 
@@ -370,8 +381,9 @@ struct q2_req {
 void q2_submit(struct blk_layer *, struct blk_req *);
 void q2_done(struct blk_layer *, struct blk_req *);
 void q2_req_end(struct q2_req *, int error);
-/* The piece is over: its lock goes. */
-void q2_req_next(struct q2_req *);
+/* The piece is over, or the request, with an error: its table and its lock go.
+ */
+void q2_piece_over(struct q2_req *, int error);
 /* len bytes of the request's list from its byte `at` on, into v. */
 uint32_t q2_iov_slice(const struct blk_sg *, uint32_t at, uint32_t len,
                       struct iovec *v, uint32_t max);
@@ -381,8 +393,10 @@ uint32_t q2_iov_zeroes(struct qcow2 *, uint32_t len, struct iovec *v,
 
 /* Writes to clusters that must be new; the lock is held, exclusively. */
 void q2_write_new(struct q2_req *);
-/* The next piece of a DISCARD, or of a ZERO that is whole clusters. */
-void q2_range(struct q2_req *);
+/* The next piece of a DISCARD, or of a ZERO that is whole clusters.  0: it is
+ * over, without a change: a long range must not be as many calls deep;
+ * -EAGAIN: q2_piece_over() comes; else an error. */
+int q2_range(struct q2_req *);
 
 /* A compressed cluster being read. */
 struct q2_unpack {
@@ -463,7 +477,8 @@ struct qcow2 {
 
     /* counters */
     uint64_t allocated, copied, unpacked, freed, commits, batched, tables;
-    uint64_t syncs, mended, leaked;
+    uint64_t syncs, mended, leaked, full;
+    uint64_t full_ns; /* when that was last logged; 0: never */
 };
 enum { Q2_ZEROES = 64 << 10 };
 

@@ -22,25 +22,9 @@ range_kind(const struct q2_req *q)
 }
 
 static void
-range_over(struct q2_req *q, int error)
-{
-    struct q2_write *w = &q->w;
-
-    if (w->table)
-        q2_cache_put(w->table);
-    w->table = NULL;
-    if (error) {
-        q2_req_end(q, error);
-        return;
-    }
-    q->at += q->piece;
-    q2_req_next(q);
-}
-
-static void
 range_linked(struct q2_link *k, int error)
 {
-    range_over(k->data, error);
+    q2_piece_over(k->data, error);
 }
 
 static void
@@ -56,7 +40,7 @@ range_link(struct q2_wait *wait, int error)
     if (error == -EAGAIN)
         return;
     if (error) {
-        range_over(q, error);
+        q2_piece_over(q, error);
         return;
     }
     k->table = q->w.table;
@@ -74,7 +58,7 @@ range_own(struct q2_wait *wait, int error)
     struct q2_req *q = (struct q2_req *)wait;
 
     if (error) {
-        range_over(q, error);
+        q2_piece_over(q, error);
         return;
     }
     q->wait.go = range_link;
@@ -83,64 +67,76 @@ range_own(struct q2_wait *wait, int error)
         range_link(&q->wait, error);
 }
 
-/* Whether there is anything to do: else no table is touched. */
-static bool
+/* 1: there is something to do; 0: nothing, and no table is touched; else an
+ * error: an entry that can't be true is left as it is. */
+static int
 range_changes(const struct q2_req *q, const struct q2_table *t)
 {
     struct qcow2 *s = q->s;
     enum q2_link_kind kind = range_kind(q);
     uint64_t off = range_off(q), end = off + q->piece;
     struct q2_run run;
+    bool changes = false;
 
     if (!t)
         return kind == Q2_LINK_ZERO;
     for (; off < end; off += run.len) {
-        if (q2_map_run(s, t, off, end - off, &run))
-            return true; /* the change will say what is wrong */
-        if (run.kind == Q2_IS_DATA || run.kind == Q2_IS_PACKED)
-            return true;
-        if (run.kind == Q2_IS_NONE && kind == Q2_LINK_ZERO)
-            return true;
-        for (uint64_t at = off; at < off + run.len; at += s->cluster) {
-            if (q2_map_entry(s, t, at) & Q2_OFFSET)
-                return true;
-        }
+        int error = q2_map_run(s, t, off, end - off, &run);
+
+        if (error)
+            return error;
+        changes |= run.kind == Q2_IS_DATA || run.kind == Q2_IS_PACKED ||
+                   (run.kind == Q2_IS_NONE && kind == Q2_LINK_ZERO);
+        for (uint64_t at = off; !changes && at < off + run.len;
+             at += s->cluster)
+            changes = q2_map_entry(s, t, at) & Q2_OFFSET;
     }
-    return false;
+    return changes;
+}
+
+static void range_look(struct q2_wait *, int error);
+
+/* 0: there is nothing to do; -EAGAIN: the piece will be over; else an error. */
+static int
+range_try(struct q2_req *q)
+{
+    struct q2_table *t = NULL;
+    int error;
+
+    q->wait.go = range_look;
+    error = q2_settle(q->s, &q->wait);
+    if (!error)
+        error = q2_map_get(q->s, range_off(q), &t, &q->wait);
+    if (error)
+        return error;
+    error = range_changes(q, t);
+    if (t)
+        q2_cache_put(t);
+    if (error <= 0)
+        return error;
+    q->wait.go = range_own;
+    error = q2_mark(q->s, &q->wait);
+    if (error != -EAGAIN)
+        range_own(&q->wait, error);
+    return -EAGAIN;
 }
 
 static void
 range_look(struct q2_wait *wait, int error)
 {
     struct q2_req *q = (struct q2_req *)wait;
-    struct q2_table *t = NULL;
-    bool changes;
 
-    q->wait.go = range_look;
     if (!error)
-        error = q2_map_get(q->s, range_off(q), &t, &q->wait);
-    if (error == -EAGAIN)
-        return;
-    if (error) {
-        range_over(q, error);
-        return;
-    }
-    changes = range_changes(q, t);
-    if (t)
-        q2_cache_put(t);
-    if (!changes) {
-        range_over(q, 0);
-        return;
-    }
-    q->wait.go = range_own;
-    error = q2_mark(q->s, &q->wait);
+        error = range_try(q);
     if (error != -EAGAIN)
-        range_own(&q->wait, error);
+        q2_piece_over(q, error);
 }
 
-void
+int
 q2_range(struct q2_req *q)
 {
+    int error;
+
     struct qcow2 *s = q->s;
     uint64_t off = range_off(q), end = q->req->off + q->req->len;
     uint64_t stop = q2_map_end(s, off);
@@ -151,6 +147,12 @@ q2_range(struct q2_req *q)
         end = stop;
     q->piece = (uint32_t)(end - off);
     q->wait.go = range_look;
-    if (q2_lock(s, &q->lock, off, q->piece, Q2_EXCLUSIVE, &q->wait))
-        range_look(&q->wait, 0);
+    if (!q2_lock(s, &q->lock, off, q->piece, Q2_EXCLUSIVE, &q->wait))
+        return -EAGAIN;
+    error = range_try(q);
+    if (!error) {
+        q->at += q->piece;
+        q2_unlock(s, &q->lock);
+    }
+    return error;
 }

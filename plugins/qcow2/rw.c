@@ -26,8 +26,18 @@ q2_req_end(struct q2_req *q, int error)
 }
 
 void
-q2_req_next(struct q2_req *q)
+q2_piece_over(struct q2_req *q, int error)
 {
+    struct q2_write *w = &q->w;
+
+    if (w->table)
+        q2_cache_put(w->table);
+    w->table = NULL;
+    if (error) {
+        q2_req_end(q, error);
+        return;
+    }
+    q->at += q->piece;
     q2_unlock(q->s, &q->lock);
     req_go(&q->wait, 0);
 }
@@ -77,12 +87,6 @@ req_in_place(struct q2_req *q, const struct q2_run *run)
     struct iovec *v = q->fetch.v;
     uint32_t n;
 
-    if (q2_is_fixed(s, run->host >> s->cluster_bits,
-                    ((run->host + run->len - 1) >> s->cluster_bits) -
-                        (run->host >> s->cluster_bits) + 1)) {
-        q2_req_end(q, q2_corrupt(s, "data of the guest where tables are"));
-        return;
-    }
     q->piece = (uint32_t)run->len;
     if (q->req->op == BLK_ZERO)
         n = q2_iov_zeroes(s, q->piece, v, Q2_IOV);
@@ -101,8 +105,10 @@ req_piece(struct q2_req *q)
     uint64_t off = q->req->off + q->at;
     struct q2_table *t;
     struct q2_run run;
-    int error = q2_map_get(s, off, &t, &q->wait);
+    int error = q2_settle(s, &q->wait);
 
+    if (!error)
+        error = q2_map_get(s, off, &t, &q->wait);
     if (error)
         return error;
     error = q2_map_run(s, t, off, q->until - q->at, &run);
@@ -156,8 +162,8 @@ req_go(struct q2_wait *w, int error)
         if (q->at == q->until)
             q2_unlock(q->s, &q->lock);
         if (r->op != BLK_WRITE && req_whole(q)) {
-            q2_range(q);
-            return;
+            error = q2_range(q);
+            continue;
         }
         if (r->op == BLK_DISCARD) {
             q->at = req_edge(q);

@@ -40,9 +40,6 @@ write_over(struct q2_req *q, int error)
     struct q2_write *w = &q->w;
 
     write_release(q);
-    if (w->table)
-        q2_cache_put(w->table);
-    w->table = NULL;
     if (error && w->alloc.got) {
         if (w->link.linked)
             q->s->frees.lost += w->alloc.got;
@@ -50,12 +47,7 @@ write_over(struct q2_req *q, int error)
             q2_free(q->s, w->alloc.first, w->alloc.got, 0);
     }
     w->alloc.got = 0;
-    if (error) {
-        q2_req_end(q, error);
-        return;
-    }
-    q->at += q->piece;
-    q2_req_next(q);
+    q2_piece_over(q, error);
 }
 
 /* ---- write and link ------------------------------------------------------ */
@@ -328,6 +320,7 @@ q2_write_new(struct q2_req *q)
 {
     int error;
 
+    q->w.link.linked = false;
     q->wait.go = write_marked;
     error = q2_mark(q->s, &q->wait);
     if (error != -EAGAIN)
