@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Tests of qcow2: the module, beside QEMU's tools; and crash states in simulated
 # time, with the plugin as a part of the program.
-QCOW2_TESTS = tests/unit/plugin_qcow2 tests/functional/plugin_qcow2 \
-	tests/sim/qcow2-crash
+QCOW2_TESTS = tests/unit/plugin_qcow2 tests/unit/plugin_qcow2_faults \
+	tests/functional/plugin_qcow2 tests/sim/qcow2-crash
 check_PROGRAMS += $(QCOW2_TESTS)
 TESTS += $(QCOW2_TESTS)
 dist_check_SCRIPTS += tests/sim/qcow2-mutants
 TESTS += tests/sim/qcow2-mutants
-noinst_HEADERS += tests/sim/qcow2_image.h
+noinst_HEADERS += tests/sim/qcow2_image.h tests/unit/plugin_qcow2_image.h
 
 noinst_LIBRARIES += plugins/libqcow2_static.a
 plugins_libqcow2_static_a_SOURCES = $(qcow2_sources)
@@ -18,9 +18,13 @@ tests_functional_plugin_qcow2_SOURCES = tests/functional/plugin_qcow2.c
 tests_functional_plugin_qcow2_LDFLAGS = $(plugin_test_ldflags)
 tests_functional_plugin_qcow2_LDADD = $(plugin_test_ldadd)
 tests_unit_plugin_qcow2_SOURCES = tests/unit/plugin_qcow2.c \
-	tests/sim/qcow2_image.c
+	tests/unit/plugin_qcow2_image.c tests/sim/qcow2_image.c
 tests_unit_plugin_qcow2_LDFLAGS = $(plugin_test_ldflags)
 tests_unit_plugin_qcow2_LDADD = $(plugin_test_ldadd) $(qcow2_test_libs)
+tests_unit_plugin_qcow2_faults_SOURCES = tests/unit/plugin_qcow2_faults.c \
+	tests/unit/plugin_qcow2_image.c tests/sim/qcow2_image.c
+tests_unit_plugin_qcow2_faults_LDFLAGS = $(plugin_test_ldflags)
+tests_unit_plugin_qcow2_faults_LDADD = $(plugin_test_ldadd) $(qcow2_test_libs)
 tests_sim_qcow2_crash_SOURCES = tests/sim/qcow2_crash.c \
 	tests/sim/qcow2_image.c
 tests_sim_qcow2_crash_LDADD = $(qcow2_test_libs) \
