@@ -30,6 +30,7 @@ data_loop_new(struct daemon *d, unsigned i, char *why, size_t n)
     rc = loop_posix_new(&l->loop, l->name, &o, why, n);
     if (rc)
         return rc;
+    l->loop->commons = &d->commons;
     d->loops = i + 1;
     d->data_loops[i] = l->loop;
     if (d->host == HOST_LOCAL)
@@ -50,6 +51,7 @@ data_loops_new(struct daemon *d, char *why, size_t n)
     unsigned i;
     int rc = 0;
 
+    commons_init(&d->commons);
     for (i = 0; !rc && i < d->conf->loops; i++)
         rc = data_loop_new(d, i, why, n);
     return rc;

@@ -41,6 +41,7 @@ struct daemon {
     struct loop *control;
     struct data_loop data[DATA_LOOPS_MAX];
     unsigned loops;
+    struct commons commons; /* of the data loops */
     struct loop *data_loops[DATA_LOOPS_MAX];
     struct sweep *sweeps[DATA_LOOPS_MAX];
     struct store *store;

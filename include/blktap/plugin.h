@@ -343,6 +343,18 @@ void blk_work_start(struct blk_layer *, struct blk_work *);
 int blk_memory(struct blk_layer *, size_t len, void **addr, int *fd);
 void blk_memory_free(struct blk_layer *, void *addr, size_t len, int fd);
 
+/* What layers of this plugin have in common, on whichever loop of the daemon
+ * they are: the object of this name, size bytes, the same for all.  The first
+ * who asks makes it: zeroed, then begin() is called on it; the last who gives
+ * it back ends it: end(), then it is freed.  begin and end may be NULL.  It is
+ * used by several threads at once, so what changes in it needs a lock; begin
+ * and end run alone, with a lock held: no blk_ call from them.  NULL: no
+ * memory.  Each blk_share() wants one blk_unshare(), before stop() is over. */
+void *blk_share(struct blk_layer *, const char *name, size_t size,
+                void (*begin)(void *), void (*end)(void *));
+void blk_unshare(struct blk_layer *, void *);
+unsigned blk_sharers(struct blk_layer *, const void *); /* how many have it */
+
 /* events: POLLIN, POLLOUT of poll(2). */
 struct blk_watch {
     int fd;

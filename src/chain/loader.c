@@ -40,6 +40,7 @@ __attribute__((used)) export_fn *const chain_exports[] = {
     EXPORT(blk_file_open),  EXPORT(blk_file_stat),   EXPORT(blk_file_close),
     EXPORT(blk_io_start),   EXPORT(blk_work_start),  EXPORT(blk_watch_start),
     EXPORT(blk_watch_stop), EXPORT(blk_memory),      EXPORT(blk_memory_free),
+    EXPORT(blk_share),      EXPORT(blk_unshare),     EXPORT(blk_sharers),
 };
 
 /* ---- is it one? ---------------------------------------------------------- */

@@ -17,6 +17,7 @@
 #ifndef HOST_HOST_H
 #define HOST_HOST_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,9 +73,20 @@ struct loop_ops {
     void (*free)(struct loop *);
 };
 
+/* What layers on several loops of one daemon have in common: blk_share().  Who
+ * makes the loops makes it, too, and it outlives them. */
+struct commons {
+    pthread_mutex_t lock;
+    struct common *first; /* the engine's; under lock */
+};
+
+void commons_init(struct commons *);
+
 struct loop {
     const struct loop_ops *ops;
-    const char *name; /* "control", "data0"; also the thread's name */
+    const char *name;        /* "control", "data0"; also the thread's name */
+    struct commons *commons; /* lent, before there is a chain; else own */
+    struct commons own;
     struct loop_task *head[STAGE_COUNT], **tail[STAGE_COUNT];
 };
 
@@ -87,7 +99,7 @@ bool loop_round(struct loop *);
 void loop_init(struct loop *, const struct loop_ops *, const char *name);
 
 struct loop_posix_options {
-    unsigned workers;    /* threads for blk_work; 0: as many as cores */
+    unsigned workers;    /* threads for blk_work; 0: one per core, at least 2 */
     unsigned io_entries; /* of the io_uring; 0: no io_uring, workers do I/O */
     unsigned queues;     /* reserved, 0 */
 };

@@ -6,10 +6,19 @@
 #include "host/host.h"
 
 void
+commons_init(struct commons *commons)
+{
+    pthread_mutex_init(&commons->lock, NULL);
+    commons->first = NULL;
+}
+
+void
 loop_init(struct loop *loop, const struct loop_ops *ops, const char *name)
 {
     loop->ops = ops;
     loop->name = name;
+    commons_init(&loop->own);
+    loop->commons = &loop->own;
     for (int i = 0; i < STAGE_COUNT; i++) {
         loop->head[i] = NULL;
         loop->tail[i] = &loop->head[i];

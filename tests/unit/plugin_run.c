@@ -383,6 +383,19 @@ chain_gone(struct run *r)
     r->loop = NULL;
 }
 
+/* All chains of a test are one daemon's. */
+static struct commons *
+run_commons(void)
+{
+    static struct commons commons;
+    static bool made;
+
+    if (!made)
+        commons_init(&commons);
+    made = true;
+    return &commons;
+}
+
 int
 run_open(struct run *r, enum run_mode mode, const char *fmt, ...)
 {
@@ -408,6 +421,7 @@ run_open(struct run *r, enum run_mode mode, const char *fmt, ...)
     else
         REQUIRE(!loop_posix_new(&r->loop, "test", &options, r->why,
                                 sizeof(r->why)));
+    r->loop->commons = run_commons();
     door_put(r);
     va_start(ap, fmt);
     s = spec_parse(mode, fmt, ap);

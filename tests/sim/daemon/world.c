@@ -110,9 +110,12 @@ data_loops_new(struct world *w)
     unsigned i;
     int rc;
 
+    /* Of a daemon that was killed nothing is in it. */
+    commons_init(&w->commons);
     for (i = 0; i < w->loops; i++) {
         snprintf(name, sizeof name, "data%u", i);
         w->data[i] = points_loop(sim_loop_new(w->sim, name));
+        w->data[i]->commons = &w->commons;
         w->tap[i] = points_tap(sim_tap_new(w->sim, w->data[i]));
         rc = sweep_new(&w->sweep[i], w->tap[i]);
         if (rc)

@@ -36,6 +36,7 @@ struct world {
     bool alive, failed;
     unsigned loops;
     struct loop *control, *data[WORLD_LOOPS];
+    struct commons commons; /* of the data loops */
     struct tap *tap[WORLD_LOOPS];
     struct sweep *sweep[WORLD_LOOPS];
     struct store *store;
