@@ -349,7 +349,7 @@ limit_start(struct blk_layer *l, struct blk_layer *old)
     d->held_tail = &d->held;
     d->timer.fire = limit_fire;
     d->timer.data = l;
-    d->share = share_join(d->group);
+    d->share = share_join(l, d->group);
     if (!d->share) {
         blk_why(l, "no memory");
         blk_ready(l, -ENOMEM);
@@ -378,7 +378,7 @@ limit_stop(struct blk_layer *l)
 {
     struct limit *d = blk_self(l);
 
-    share_leave(d->share);
+    share_leave(l, d->group, d->share);
     d->share = NULL;
     blk_ready(l, 0);
 }
@@ -394,7 +394,7 @@ limit_stats(struct blk_layer *l, struct blk_out *out)
     share_look(d->share, &view);
     if (d->group) {
         blk_put_str(out, "group", d->group);
-        blk_put_u64(out, "members", view.members);
+        blk_put_u64(out, "members", blk_sharers(l, d->share));
     }
     blk_put_u64(out, "iops", view.rates.iops);
     blk_put_u64(out, "iops_burst", view.rates.iops_burst);

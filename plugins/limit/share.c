@@ -8,78 +8,52 @@
 #include "plugins/limit/bucket.h"
 
 struct share {
-    pthread_mutex_t lock; /* of all below, but for next and members */
+    pthread_mutex_t lock; /* of all below */
     struct bucket requests, bytes;
     struct share_rates rates; /* as they were set */
     struct share_rates configured;
-    uint64_t edition;   /* of them */
-    struct share *next; /* of those with a name */
-    unsigned members;
-    char name[]; /* empty: none */
+    uint64_t edition; /* of them */
 };
-
-static pthread_mutex_t shares_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct share *shares; /* with a name; under shares_lock, as members */
 
 /* ---- who belongs to it --------------------------------------------------- */
 
-static struct share *
-share_new(const char *name)
+static void
+share_begin(void *share)
 {
-    const size_t len = strlen(name);
-    struct share *p = calloc(1, sizeof(*p) + len + 1);
+    struct share *p = share;
 
-    if (!p)
-        return NULL;
-    memcpy(p->name, name, len);
     pthread_mutex_init(&p->lock, NULL);
-    p->members = 1;
-    return p;
+}
+
+static void
+share_end(void *share)
+{
+    struct share *p = share;
+
+    pthread_mutex_destroy(&p->lock);
 }
 
 struct share *
-share_join(const char *name)
+share_join(struct blk_layer *l, const char *group)
 {
     struct share *p;
 
-    if (!name)
-        return share_new("");
-    pthread_mutex_lock(&shares_lock);
-    for (p = shares; p && strcmp(p->name, name); p = p->next)
-        ;
-    if (p) {
-        p->members++;
-    } else {
-        p = share_new(name);
-        if (p) {
-            p->next = shares;
-            shares = p;
-        }
-    }
-    pthread_mutex_unlock(&shares_lock);
+    if (group)
+        return blk_share(l, group, sizeof(*p), share_begin, share_end);
+    p = calloc(1, sizeof(*p));
+    if (p)
+        share_begin(p);
     return p;
 }
 
 void
-share_leave(struct share *p)
+share_leave(struct blk_layer *l, const char *group, struct share *p)
 {
-    struct share **at;
-    bool last;
-
-    if (!p)
+    if (group) {
+        blk_unshare(l, p);
         return;
-    pthread_mutex_lock(&shares_lock);
-    last = !--p->members;
-    for (at = &shares; last && *at; at = &(*at)->next) {
-        if (*at == p) {
-            *at = p->next;
-            break;
-        }
     }
-    pthread_mutex_unlock(&shares_lock);
-    if (!last)
-        return;
-    pthread_mutex_destroy(&p->lock);
+    share_end(p);
     free(p);
 }
 
@@ -96,9 +70,6 @@ burst_of(uint64_t rate, uint64_t burst)
 void
 share_look(struct share *p, struct share_view *view)
 {
-    pthread_mutex_lock(&shares_lock);
-    view->members = p->members;
-    pthread_mutex_unlock(&shares_lock);
     pthread_mutex_lock(&p->lock);
     view->rates = p->rates;
     view->rates.iops_burst = p->rates.iops ? p->requests.burst : 0;

@@ -2,9 +2,9 @@
 /*
  * share.h: what one disk, or a group of disks, may use.
  *
- * A share is a pair of buckets, for requests and for bytes.  One without a name
- * belongs to one layer; one with a name to all layers that join it, on
- * whichever loop they are.
+ * A share is a pair of buckets, for requests and for bytes.  One without a
+ * group belongs to one layer; that of a group to all layers of the daemon that
+ * join it, on whichever loop they are.
  *
  * Threads: any; a lock of its own, held for a few instructions and never while
  * something else is waited for.
@@ -14,6 +14,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "blktap/plugin.h"
 
 struct share;
 
@@ -34,13 +36,12 @@ struct share_ticket {
 /* How a share is, for show. */
 struct share_view {
     struct share_rates rates; /* with the bursts in force */
-    unsigned members;
 };
 
-/* name NULL: a new one; else the one of that name, made by the first who comes.
- * NULL: no memory. */
-struct share *share_join(const char *name);
-void share_leave(struct share *); /* NULL: nothing */
+/* group NULL: a new one; else the one of that name, made by the first who
+ * comes.  NULL: no memory. */
+struct share *share_join(struct blk_layer *, const char *group);
+void share_leave(struct blk_layer *, const char *group, struct share *);
 void share_look(struct share *, struct share_view *);
 
 /* A member begins to work, and this is what its configuration says: it holds
@@ -50,7 +51,7 @@ void share_configure(struct share *, const struct share_rates *, uint64_t now);
 void share_set(struct share *, const struct share_rates *, uint64_t now);
 /* The rates as they were set: bursts that were not named are 0. */
 void share_get(struct share *, struct share_rates *);
-/* to goes on with what is in from: none of them has a name. */
+/* to goes on with what is in from: none of them is a group's. */
 void share_inherit(struct share *to, struct share *from, uint64_t now);
 
 /* Takes what the ticket costs, unless that was done and nothing has changed;

@@ -146,40 +146,26 @@ keeps_its_promise(void)
  */
 
 static void
-groups_by_name(void)
+tells_its_bursts(void)
 {
-    struct share *a = share_join("x"), *b = share_join("x"),
-                 *c = share_join("y");
-    struct share *d = share_join(NULL), *e = share_join(NULL);
+    struct share *p = share_join(NULL, NULL);
     struct share_rates rates = { .iops = 100, .bps = 1000, .bps_burst = 7 };
     struct share_view view;
 
-    CHECK(a && a == b && c && c != a && d && d != e);
-    share_set(a, &rates, 0);
-    share_look(b, &view);
-    CHECK_EQ(view.members, 2);
+    share_look(p, &view);
+    CHECK_EQ(view.rates.iops, 0);
+    CHECK_EQ(view.rates.iops_burst, 0);
+    share_set(p, &rates, 0);
+    share_look(p, &view);
     CHECK_EQ(view.rates.iops_burst, 10);
     CHECK_EQ(view.rates.bps_burst, 7);
-    share_leave(a);
-    share_look(b, &view);
-    CHECK_EQ(view.members, 1);
-    CHECK_EQ(view.rates.iops, 100);
-    share_leave(b);
-    a = share_join("x"); /* nobody was left: it begins anew */
-    share_look(a, &view);
-    CHECK_EQ(view.rates.iops, 0);
-    share_leave(c);
-    share_leave(a);
-    share_leave(d);
-    share_leave(e);
-    share_leave(NULL);
-    CHECK(!shares);
+    share_leave(NULL, NULL, p);
 }
 
 static void
 waits_for_the_slower(void)
 {
-    struct share *p = share_join(NULL);
+    struct share *p = share_join(NULL, NULL);
     struct share_rates rates = { .iops = 10, .bps = 1000, .bps_burst = 1000 };
     struct share_ticket t = { .requests = 1, .bytes = 500 };
     struct share_ticket u = { .requests = 1, .bytes = 1000 };
@@ -195,14 +181,14 @@ waits_for_the_slower(void)
     v.taken = false;
     CHECK(!share_ask(p, &v, SECOND / 2));
     CHECK_EQ(v.due, SECOND / 2 + SECOND / 10);
-    share_leave(p);
+    share_leave(NULL, NULL, p);
 }
 
 /* A ticket is reckoned anew, and costs once. */
 static void
 changes_while_one_waits(void)
 {
-    struct share *p = share_join("x");
+    struct share *p = share_join(NULL, NULL);
     struct share_rates slow = { .iops = 1 }, fast = { .iops = 1000 };
     struct share_rates bytes = { .iops = 1, .bps = 100 }, none = { 0 };
     struct share_ticket t = { .requests = 1, .bytes = 50 }, u = t, v = t;
@@ -223,14 +209,14 @@ changes_while_one_waits(void)
     CHECK(share_ask(p, &u, 0));
     CHECK(share_ask(p, &v, 0));
     CHECK_EQ(v.paid_requests, 0);
-    share_leave(p);
+    share_leave(NULL, NULL, p);
 }
 
 /* The content of the old one: a live change is no new burst. */
 static void
 inherits(void)
 {
-    struct share *old = share_join(NULL), *new = share_join(NULL);
+    struct share *old = share_join(NULL, NULL), *new = share_join(NULL, NULL);
     struct share_rates rates = { .iops = 10, .iops_burst = 5 };
     struct share_ticket t = { .requests = 5 }, u = { .requests = 1 };
 
@@ -241,8 +227,8 @@ inherits(void)
     share_inherit(new, old, 0);
     CHECK(!share_ask(new, &u, 0));
     CHECK_EQ(u.due, SECOND / 100);
-    share_leave(old);
-    share_leave(new);
+    share_leave(NULL, NULL, old);
+    share_leave(NULL, NULL, new);
 }
 
 /* Four threads with one clock that they all move: no more goes than is right,
@@ -262,7 +248,6 @@ use(void *data)
         while (!share_ask(shared, &t, now) && now < UNTIL * SECOND)
             now = atomic_fetch_add(&clock_ns, 1000) + 1000;
         *got += now < UNTIL * SECOND;
-        share_leave(share_join("other"));
     }
     return NULL;
 }
@@ -277,7 +262,7 @@ is_shared_by_threads(void)
     pthread_t thread[THREADS];
     unsigned i;
 
-    shared = share_join("x");
+    shared = share_join(NULL, NULL);
     share_set(shared, &rates, 0);
     for (i = 0; i < THREADS; i++)
         REQUIRE(!pthread_create(&thread[i], NULL, use, &got[i]));
@@ -287,7 +272,7 @@ is_shared_by_threads(void)
     }
     /* The burst, and 1000 a second; what is under way at the end is lost. */
     CHECK(sum <= 100 + UNTIL * 1000 && sum >= UNTIL * 1000 - THREADS);
-    share_leave(shared);
+    share_leave(NULL, NULL, shared);
 }
 
 int
@@ -299,7 +284,7 @@ main(int argc, char **argv)
     TEST(lets_the_large_go);
     TEST(changes_its_rate);
     TEST(keeps_its_promise);
-    TEST(groups_by_name);
+    TEST(tells_its_bursts);
     TEST(waits_for_the_slower);
     TEST(changes_while_one_waits);
     TEST(inherits);
