@@ -14,7 +14,7 @@
 /* Of one round of a loop, and more. */
 #define MOMENT_NS UINT64_C(100000)
 
-enum { CONF_TEXT = 4096 };
+enum { CONF_TEXT = 8192 };
 
 void
 scene_fail(struct run *r, const char *fmt, ...)
@@ -63,6 +63,7 @@ disk_dice(struct run *r, unsigned i)
         d->tail = TAIL_PEER;
     d->traced = sim_below(s, 6) == 0;
     d->limited = sim_below(s, 6) == 0;
+    d->grouped = dice == 2 || dice > 5;
     d->resizes = d->tail != TAIL_MEMORY && sim_below(s, 3) == 0;
     /* A chain that is made anew after a fatal error has an empty memory. */
     if (r->faults && d->tail != TAIL_MEMORY && sim_below(s, 2))
@@ -100,7 +101,11 @@ chain_text(const struct run *r, unsigned i, unsigned number, char *text,
                               "{ plugin = \"trace\"; file = \"/trace%u\"; "
                               "format = \"%s\"; }, ",
                               i, number % 2 ? "json" : "iolog");
-    /* Without a group: that is the process's, and outlives a kill here. */
+    if (d->grouped)
+        n += (size_t)snprintf(text + n, room - n,
+                              "{ plugin = \"limit\"; name = \"group\"; "
+                              "group = \"all\"; iops = %u; }, ",
+                              4000 + number % 2 * 4000);
     if (d->limited)
         n += (size_t)snprintf(text + n, room - n,
                               "{ plugin = \"limit\"; iops = %u; "
@@ -190,6 +195,8 @@ guest_make(struct run *r, unsigned i)
         d->file[0] = '\0';
     if (d->limited)
         r->result->tally[TALLY_LIMITED]++;
+    if (d->grouped)
+        r->result->tally[TALLY_GROUPED]++;
     r->result->tally[d->tail == TAIL_MEMORY ? TALLY_MEMORY
                      : d->tail == TAIL_PEER ? TALLY_PEERS
                                             : TALLY_FILES]++;

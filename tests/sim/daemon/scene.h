@@ -21,6 +21,7 @@ struct scene_disk {
     enum scene_tail tail;
     bool traced;   /* to a file */
     bool limited;  /* in requests and bytes a second */
+    bool grouped;  /* together with others */
     bool failing;  /* a layer makes requests fail */
     bool fatal;    /* and the disk with it */
     bool resizes;  /* it may grow */

@@ -23,6 +23,7 @@
     X(MEMORY, "memory disks")                         \
     X(PEERS, "remote disks")                          \
     X(LIMITED, "limited disks")                       \
+    X(GROUPED, "disks limited as a group")            \
     X(LOST, "connections of remote disks lost")       \
     X(REPLAYED, "requests sent to them again")        \
     X(QUARANTINED, "quarantines by a layer or flush") \
