@@ -85,12 +85,14 @@ add_thread(struct posix_pool *pool)
     return 0;
 }
 
+/* Two at least: a job may take seconds (a key that is derived), and what is
+ * behind it in the queue may be the I/O of another disk. */
 static unsigned
-cores(void)
+threads_most(void)
 {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
 
-    return n > 0 ? (unsigned)n : 1;
+    return n > 2 ? (unsigned)n : 2;
 }
 
 int
@@ -101,7 +103,7 @@ posix_pool_new(struct posix_pool **out, const char *name, unsigned threads)
 
     if (!pool)
         return -ENOMEM;
-    pool->max = threads ? threads : cores();
+    pool->max = threads ? threads : threads_most();
     if (pool->max > THREADS_MAX)
         pool->max = THREADS_MAX;
     snprintf(pool->name, sizeof pool->name, "%.12s-w", name);
