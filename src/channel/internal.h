@@ -169,7 +169,11 @@ void req_throttled(struct blk_timer *);
 
 /* ---- throttle.c: what rubbish costs -------------------------------------- */
 
-enum { CHARGE_REQUEST_NS = 100000, CHARGE_EVENT_NS = 1000000 };
+enum {
+    CHARGE_REQUEST_NS = 100000,
+    CHARGE_EVENT_NS = 1000000,
+    CHARGE_PAGE_NS = 1000000 /* of a read for nothing */
+};
 
 /* The channel sent rubbish; it may be shut afterwards. */
 void throttle_charge(struct chan *, uint64_t cost_ns);

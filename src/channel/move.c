@@ -259,11 +259,21 @@ is_good_read(const struct req *r)
     return r->op == BLKIF_READ && r->status == BLKIF_OKAY && r->given;
 }
 
+/* All of its I/O was done, and for nothing: the front-end named a page that it
+ * did not grant.  When the call as a whole failed that is not its doing. */
+static void
+undelivered(const struct sweep *s, struct req *r)
+{
+    r->status = BLKIF_ERROR;
+    if (!s->copy_error)
+        throttle_charge(r->queue->chan, r->nsegs * (uint64_t)CHARGE_PAGE_NS);
+}
+
 static void
 moved_out(struct sweep *s, struct req *r)
 {
     if (!arrived(s, r))
-        r->status = BLKIF_ERROR;
+        undelivered(s, r);
     if (r->write_next && r->status == BLKIF_OKAY) {
         r->write_next = false;
         r->io.op = BLK_WRITE;

@@ -6,8 +6,9 @@
  * the front-end nothing, so one that sends them at full speed would take the
  * share of other disks.  Each is charged to the channel, all its queues
  * together, in the time that it has to stand for it: 100 µs a request, 1 ms an
- * event.  Debt is paid by time passing; a channel with more of it than BURST_NS
- * is shut until it is down to that again:
+ * event.  A read into pages that the front-end did not grant is found out last,
+ * when all of its I/O was done: 1 ms a page.  Debt is paid by time passing; a
+ * channel with more of it than BURST_NS is shut until it is down to that again:
  *
  *            debt
  *             │      ╱|shut╲      ╱|╲
@@ -15,11 +16,11 @@
  *             │    ╱ charge  ╲  ╱
  *             └───────────────────────────► time
  *
- * Thus after a burst of 1,000 requests or 100 events it is 10,000 requests or
- * 1,000 events a second.  While it is shut nothing is consumed from any of its
- * rings and ports that fired stay masked: good requests wait, too, as they
- * share the ring with the rubbish.  What is in flight ends as ever, and so it
- * can be drained and closed.
+ * Thus after a burst of 1,000 requests, 100 events or 100 pages it is 10,000
+ * requests, 1,000 events or 1,000 pages a second.  While it is shut nothing is
+ * consumed from any of its rings and ports that fired stay masked: good
+ * requests wait, too, as they share the ring with the rubbish.  What is in
+ * flight ends as ever, and so it can be drained and closed.
  *
  * Who sends no rubbish never comes here: no clock is read for him.
  */

@@ -146,6 +146,32 @@ bad_segments_are_bounded(void)
     rig_end(&g);
 }
 
+/* A read that names a page that was not granted has all of its I/O done before
+ * that is found out; it pays by the page. */
+static void
+reads_for_nothing_are_bounded(void)
+{
+    static struct rig g;
+    struct blkif_op bad = rw(BLKIF_READ, 1, 0, 5);
+    struct chan_ops ops = listening();
+    uint64_t first;
+
+    open_with(&g, &ops, 0, 2);
+    bad.seg[4].gref = UINT32_MAX;
+    flood(&g, &bad, 2, SECOND_MS);
+    first = g.sink.given;
+    /* 100 and 1,000 pages; what was consumed already. */
+    CHECK(first >= 200);
+    CHECK(first <= 220 + 2 * 32);
+    CHECK_EQ(chan_stats(g.chan)->copy_errors, first);
+    CHECK_EQ(chan_stats(g.chan)->malformed, 0);
+    flood(&g, &bad, 2, SECOND_MS);
+    CHECK(g.sink.given - first >= 130);
+    CHECK(g.sink.given - first <= 200 + 2 * 32);
+    CHECK_EQ(news, 1);
+    rig_end(&g);
+}
+
 /* Events alone, at every port that lets them through. */
 static void
 empty_events_are_bounded(void)
@@ -213,6 +239,25 @@ good_manners_cost_nothing(void)
     CHECK_EQ(clock_reads, 0);
     CHECK_EQ(news, 0);
     g.fake.loop.ops = was;
+    rig_end(&g);
+}
+
+/* A copy that fails as a whole is our trouble, or Xen's. */
+static void
+our_failures_cost_nothing(void)
+{
+    static struct rig g;
+    struct chan_ops ops = listening();
+    struct blkif_op op = rw(BLKIF_READ, 1, 0, 11);
+
+    open_with(&g, &ops, 0, 1);
+    g.fake.fail_call = -ENOMEM;
+    for (unsigned i = 0; i < 100; i++)
+        CHECK_EQ(ask(&g, op), BLKIF_ERROR);
+    CHECK_EQ(chan_stats(g.chan)->copy_errors, 100);
+    CHECK_EQ(g.sink.given, 100);
+    CHECK_EQ(chan_stats(g.chan)->throttled, 0);
+    CHECK_EQ(news, 0);
     rig_end(&g);
 }
 
@@ -356,8 +401,10 @@ main(void)
     TEST(four_rings_are_bounded);
     TEST(unknown_operations_are_bounded);
     TEST(bad_segments_are_bounded);
+    TEST(reads_for_nothing_are_bounded);
     TEST(empty_events_are_bounded);
     TEST(good_manners_cost_nothing);
+    TEST(our_failures_cost_nothing);
     TEST(good_requests_wait_and_go_on);
     TEST(drains_while_shut);
     TEST(closes_while_shut);
