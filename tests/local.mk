@@ -2,3 +2,4 @@
 noinst_HEADERS += tests/test.h
 include tests/sim/history.mk
 include tests/hostile/hostile.mk
+include tests/xen/xen.mk
