@@ -7,7 +7,10 @@ check_PROGRAMS += $(QCOW2_TESTS)
 TESTS += $(QCOW2_TESTS)
 dist_check_SCRIPTS += tests/sim/qcow2-mutants
 TESTS += tests/sim/qcow2-mutants
-noinst_HEADERS += tests/sim/qcow2_image.h tests/unit/plugin_qcow2_image.h
+noinst_HEADERS += tests/sim/qcow2_image.h tests/unit/plugin_qcow2_image.h \
+	tests/sim/qcow2_guest.h tests/sim/qcow2_crash.h
+qcow2_crash_sources = tests/sim/qcow2_crash.c tests/sim/qcow2_guest.c \
+	tests/sim/qcow2_image.c
 
 noinst_LIBRARIES += plugins/libqcow2_static.a
 plugins_libqcow2_static_a_SOURCES = $(qcow2_sources)
@@ -25,8 +28,7 @@ tests_unit_plugin_qcow2_faults_SOURCES = tests/unit/plugin_qcow2_faults.c \
 	tests/unit/plugin_qcow2_image.c tests/sim/qcow2_image.c
 tests_unit_plugin_qcow2_faults_LDFLAGS = $(plugin_test_ldflags)
 tests_unit_plugin_qcow2_faults_LDADD = $(plugin_test_ldadd) $(qcow2_test_libs)
-tests_sim_qcow2_crash_SOURCES = tests/sim/qcow2_crash.c \
-	tests/sim/qcow2_image.c
+tests_sim_qcow2_crash_SOURCES = tests/sim/qcow2_alone.c $(qcow2_crash_sources)
 tests_sim_qcow2_crash_LDADD = $(qcow2_test_libs) \
 	plugins/libplugins_static.a libchain.a libhost.a $(HOST_LIBS) -ldl
 

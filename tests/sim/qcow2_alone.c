@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * qcow2-crash: crash states of an image alone, and over a file.
+ */
+#include "host/sim.h"
+#include "tests/sim/qcow2_crash.h"
+
+extern const struct blk_plugin blk_plugin_file, blk_plugin_qcow2;
+const struct blk_plugin *const blk_plugins_static[] = { &blk_plugin_file,
+                                                        &blk_plugin_qcow2,
+                                                        NULL };
+
+static const struct blk_kv image[] = {
+    { "path", "/image", "test", 1 },
+    { "cache", "256k", "test", 1 },
+};
+static const struct blk_kv base[] = { { "path", "/base", "test", 1 } };
+static const struct blk_conf layers[] = {
+    { "qcow2", "qcow2", "test", 1, image, 2 },
+    { "file", "file", "test", 1, base, 1 },
+};
+static const struct crash_stack alone = { "qcow2", layers, 1, .base = 0 };
+static const struct crash_stack over_file = { "qcow2, file", layers, 2,
+                                              .base = CRASH_RAW };
+
+static const struct crash_stack *
+pick(struct sim *sim, const struct image_format *f)
+{
+    return f->version >= 3 && !sim_below(sim, 3) ? &over_file : &alone;
+}
+
+int
+main(int argc, char **argv)
+{
+    return crash_main(argc, argv, pick);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * qcow2_crash.h: power failures and kills at any moment of a disk's life in a
+ * chain that has a qcow2 image, also while it is being opened after one.  What
+ * was not synced survives or not, sector by sector.
+ *
+ * After each:
+ *   - the image as it lies there has no counter that is too low, and nothing
+ *     in it points to nowhere;
+ *   - the chain opens, without anybody's help;
+ *   - each sector holds what the last completed flush covered, or a later
+ *     write; after a kill, what was last completed, or a later write;
+ *   - what is below the image is what it was, to the byte;
+ *   - after a clean end all counters are exact, and the mark is gone.
+ *
+ * In every third world reads and writes of the image also fail, are torn or
+ * come short, at any step: then what a request that failed wanted may be there
+ * or not, and an end is clean or leaves the mark; the rest holds as ever.
+ *
+ *     PROGRAM [--seed N] [--states N]
+ */
+#ifndef TESTS_SIM_QCOW2_CRASH_H
+#define TESTS_SIM_QCOW2_CRASH_H
+
+#include "chain/chain.h"
+#include "tests/sim/qcow2_image.h"
+
+struct sim;
+
+/* Sector s of what is below is stamped with s and this. */
+enum { CRASH_BASE = 1000000 };
+
+/* The image is /image, what is below is in /base. */
+struct crash_stack {
+    const char *name;
+    const struct blk_conf *layer;
+    unsigned n;
+    enum { CRASH_NO_BASE, CRASH_RAW, CRASH_QCOW2 } base;
+    /* How what the guest reads lies in /image and in /base, and what it reads
+     * where nothing was written; NULL: as it is, and zeroes. */
+    void (*seal)(uint8_t *sector, uint64_t number);
+    void (*seal_base)(uint8_t *sector, uint64_t number);
+    void (*blank)(uint8_t *sector, uint64_t number);
+};
+
+/* Chooses a stack for a world. Version 2 can't be over something. */
+typedef const struct crash_stack *(*crash_pick)(struct sim *,
+                                                const struct image_format *);
+
+int crash_main(int argc, char **argv, crash_pick);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * qcow2_guest.h: a guest of a chain in simulated time, that has several
+ * requests under way, and what each sector of its disk may hold after a power
+ * failure or a kill at this moment.
+ *
+ * A sector is its number over and over; a number is of one write.  0 is a
+ * sector where nothing was written yet, or no longer.
+ */
+#ifndef TESTS_SIM_QCOW2_GUEST_H
+#define TESTS_SIM_QCOW2_GUEST_H
+
+#include "chain/chain.h"
+#include "host/sim.h"
+
+enum { GUEST_WAYS = 6, GUEST_LATER = 24, GUEST_SECTORS = 1024 };
+enum { GUEST_LEN = 24 << 10 };
+
+struct guest {
+    struct sim *sim;
+    struct chain *chain;
+    uint64_t sectors,
+        cluster; /* cluster: sectors; discards are of whole ones */
+    /* What is read where nothing was written; NULL: zeroes. */
+    void (*blank)(uint8_t *sector, uint64_t number);
+    /* Requests but flushes may fail: then what they wanted is there or not. */
+    bool faulty;
+    uint64_t flushes, errors;
+
+    bool working; /* what ends is followed by something else */
+    uint64_t next_id, time;
+    uint64_t stable[GUEST_SECTORS];
+    struct guest_write {
+        uint64_t id, done; /* done: a time, 0: under way */
+    } later[GUEST_SECTORS][GUEST_LATER];
+    unsigned laters[GUEST_SECTORS];
+    struct guest_way {
+        struct guest *guest;
+        struct chain_req *req;
+        unsigned op;
+        uint64_t first, n, id, begun;
+        bool busy;
+        struct iovec v;
+        _Alignas(4096) uint8_t buf[GUEST_LEN];
+    } way[GUEST_WAYS];
+};
+
+/* How it failed: where, with the seed; the caller's, and never comes back. */
+__attribute__((noreturn, format(printf, 1, 2))) void wrong(const char *fmt,
+                                                           ...);
+
+/* Numbers of writes are 2^20 and more.  The chain is given later. */
+void guest_init(struct guest *, struct sim *, uint64_t sectors,
+                uint64_t cluster);
+void guest_stamp(uint8_t *sector, uint64_t id);
+/* All ways begin; they go on until working is false. */
+void guest_work(struct guest *);
+bool guest_idle(void *guest);
+/* The program that served it is gone, with all that was under way. */
+void guest_lost(struct guest *);
+/* Reads all of it; what it holds now is what it may hold from now on.  killed:
+ * nothing that was completed may be missing. */
+void guest_look(struct guest *, bool killed);
+
+#endif
