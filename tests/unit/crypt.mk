@@ -14,8 +14,22 @@ tests_unit_plugin_crypt_SOURCES = tests/unit/plugin_crypt.c
 tests_unit_plugin_crypt_CFLAGS = $(CRYPT_CFLAGS) $(AM_CFLAGS)
 tests_unit_plugin_crypt_LDFLAGS = $(plugin_test_ldflags)
 tests_unit_plugin_crypt_LDADD = $(plugin_test_ldadd) $(CRYPT_LIBS)
+
+# Crash states of stacks; 50,000 take about a minute of one processor.
+noinst_LIBRARIES += plugins/libcrypt_static.a
+plugins_libcrypt_static_a_SOURCES = $(crypt_sources)
+plugins_libcrypt_static_a_CPPFLAGS = $(AM_CPPFLAGS) -DBLK_STATIC
+plugins_libcrypt_static_a_CFLAGS = $(CRYPT_CFLAGS) $(AM_CFLAGS)
+check_PROGRAMS += tests/sim/stack-crash
+TESTS += tests/sim/stack-crash tests/sim/stack-mutants
+tests_sim_stack_crash_SOURCES = tests/sim/stack_crash.c $(qcow2_crash_sources)
+tests_sim_stack_crash_CFLAGS = $(CRYPT_CFLAGS) $(AM_CFLAGS)
+tests_sim_stack_crash_LDADD = plugins/libcrypt_static.a $(qcow2_test_libs) \
+	plugins/libplugins_static.a libchain.a libhost.a $(HOST_LIBS) \
+	$(CRYPT_LIBS) -ldl
 endif
 EXTRA_DIST += tests/functional/crypt
+dist_check_SCRIPTS += tests/sim/stack-mutants
 
 # Headers of any bytes.
 dist_check_SCRIPTS += tests/fuzz/luks.test

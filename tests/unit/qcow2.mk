@@ -7,6 +7,7 @@ check_PROGRAMS += $(QCOW2_TESTS)
 TESTS += $(QCOW2_TESTS)
 dist_check_SCRIPTS += tests/sim/qcow2-mutants
 TESTS += tests/sim/qcow2-mutants
+EXTRA_DIST += tests/sim/mutants.sh
 noinst_HEADERS += tests/sim/qcow2_image.h tests/unit/plugin_qcow2_image.h \
 	tests/sim/qcow2_guest.h tests/sim/qcow2_crash.h
 qcow2_crash_sources = tests/sim/qcow2_crash.c tests/sim/qcow2_guest.c \
