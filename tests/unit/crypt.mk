@@ -3,7 +3,7 @@
 if HAVE_CRYPT
 CRYPT_TESTS = tests/unit/crypt_xts tests/unit/plugin_crypt
 check_PROGRAMS += $(CRYPT_TESTS) tests/functional/crypt_raw
-TESTS += $(CRYPT_TESTS) tests/functional/crypt
+TESTS += $(CRYPT_TESTS) tests/functional/crypt tests/functional/stack
 tests_functional_crypt_raw_SOURCES = tests/functional/crypt_raw.c
 tests_functional_crypt_raw_CFLAGS = $(CRYPT_CFLAGS) $(AM_CFLAGS)
 tests_functional_crypt_raw_LDADD = $(CRYPT_LIBS)
@@ -28,7 +28,7 @@ tests_sim_stack_crash_LDADD = plugins/libcrypt_static.a $(qcow2_test_libs) \
 	plugins/libplugins_static.a libchain.a libhost.a $(HOST_LIBS) \
 	$(CRYPT_LIBS) -ldl
 endif
-EXTRA_DIST += tests/functional/crypt
+EXTRA_DIST += tests/functional/crypt tests/functional/stack
 dist_check_SCRIPTS += tests/sim/stack-mutants
 
 # Headers of any bytes.
