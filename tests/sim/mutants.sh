@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2016,SC2154
 #
 # mutants.sh: plugins with one fault at a time put into a copy of them, and a
 # program that makes crash states with them until one is wrong.  A mutant that
