@@ -98,6 +98,10 @@ struct chain_events {
     void (*relimit)(void *ctx, const struct blk_limits *);
     /* A layer can't go on. */
     void (*fatal)(void *ctx, int error, const char *why);
+    /* chain_replace() would have it offer `then`: 0, or -errno with a sentence
+     * in why, and the old chain goes on.  NULL: whatever it offers is good. */
+    int (*accept)(void *ctx, const struct blk_limits *now,
+                  const struct blk_limits *then, char *why, size_t n);
 };
 
 /* 0, or -errno with why.  Nothing is started yet; spec is copied. */
@@ -119,7 +123,7 @@ void chain_pause(struct chain *, struct chain_op *);
 void chain_resume(struct chain *, struct chain_op *);
 /* Live change to another spec: layers with equal conf are kept, others
  * replaced (start(l, old)), inserted, removed, under one pause.  On error the
- * old chain goes on as it was. */
+ * old chain goes on as it was.  A chain that is paused stays so. */
 void chain_replace(struct chain *, const struct chain_spec *,
                    struct chain_op *);
 void chain_stop(struct chain *, struct chain_op *);

@@ -234,11 +234,30 @@ phase_start(struct chain *c)
     return WENT_ON;
 }
 
+/* Whether the owner can do with what the new layers offer. */
+static int
+limits_accepted(struct chain *c, const struct stack *s)
+{
+    char why[200] = "";
+    int error;
+
+    if (c->state != CHAIN_STARTED || !c->events || !c->events->accept)
+        return 0;
+    error = c->events->accept(c->ctx, &c->stack->layer[0]->below,
+                              &s->layer[1]->offers, why, sizeof(why));
+    if (error)
+        op_fail(c, error, NULL, why);
+    return error;
+}
+
 static enum went
 phase_commit(struct chain *c)
 {
-    int error = stack_alloc_guest(c, c->next);
+    int error;
 
+    if (limits_accepted(c, c->next))
+        return WENT_WRONG;
+    error = stack_alloc_guest(c, c->next);
     if (error) {
         op_fail(c, error, c->disk, "out of memory");
         return WENT_WRONG;

@@ -175,6 +175,18 @@ stack_find(const struct stack *s, const struct blk_conf *conf)
     return NULL;
 }
 
+/* Whether l may go on as layer i of the n that spec asks for.  What a layer
+ * that may stand last or not does depends on which it is. */
+static bool
+layer_kept(const struct chain *c, const struct blk_layer *l,
+           const struct chain_spec *spec, unsigned i)
+{
+    bool was_last = l->index + 1 == c->stack->n;
+
+    return layer_same(l, &spec->layer[i]) && c->readonly == spec->readonly &&
+           (l->plugin->tail != BLK_EITHER || was_last == (i + 1 == spec->n));
+}
+
 /* The stack that spec asks for: the head, layers that are kept, new ones. */
 int
 stack_plan(struct chain *c, const struct chain_spec *spec, struct stack **out,
@@ -196,7 +208,7 @@ stack_plan(struct chain *c, const struct chain_spec *spec, struct stack **out,
         const struct blk_conf *conf = &spec->layer[i];
         struct blk_layer *l = stack_find(c->stack, conf);
 
-        if (l && layer_same(l, conf) && c->readonly == spec->readonly) {
+        if (l && layer_kept(c, l, spec, i)) {
             s->layer[i + 1] = l;
             continue;
         }

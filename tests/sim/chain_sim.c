@@ -215,6 +215,7 @@ static struct {
     bool over, resuming; /* resume was asked for at once */
     int error;
     bool paused;
+    bool refuse, refused; /* a replacement, by the owner; it was */
     uint64_t since_ns;
 } control;
 
@@ -238,7 +239,10 @@ begin_replace(enum act act)
     wished = wish;
     if (act == ACT_REPLACE || sim_chance(50))
         wish_change(&wished);
-    if (act == ACT_BAD)
+    /* Half of them fail at the last moment, when all layers are started. */
+    control.refuse = act == ACT_BAD && sim_chance(50);
+    control.refused = false;
+    if (act == ACT_BAD && !control.refuse)
         wish_insert(&wished, (unsigned)sim_random(wished.n), "bad", "bad");
     chain_replace(sim.chain, wish_spec(&wished), &control.op);
 }
@@ -282,13 +286,16 @@ control_over(void)
     enum act act = control.act;
 
     control.act = ACT_NONE;
-    if (act == ACT_BAD) {
-        if (control.error != -ENOENT || !strstr(control.op.why, "bad"))
-            sim_fail("a bad layer was answered with %d, %s", control.error,
+    if (act == ACT_BAD && (control.refused || !control.refuse)) {
+        if (control.error != (control.refused ? -EPERM : -ENOENT) ||
+            !strstr(control.op.why, control.refused ? "not wanted" : "bad"))
+            sim_fail("a bad change was answered with %d, %s", control.error,
                      control.op.why);
         sim.refused++;
         return;
     }
+    if (act == ACT_BAD) /* it changed nothing */
+        act = ACT_REPLACE;
     if (control.error)
         sim_fail("a step failed: %d, %s", control.error, control.op.why);
     if (act == ACT_REPLACE) {
@@ -339,6 +346,20 @@ on_relimit(void *ctx, const struct blk_limits *lim)
     if (lim->size % lim->align)
         sim_fail("a size that is not aligned");
     sim.relimits++;
+}
+
+static int
+on_accept(void *ctx, const struct blk_limits *now,
+          const struct blk_limits *then, char *why, size_t n)
+{
+    (void)ctx;
+    if (!now->size || !then->size)
+        sim_fail("nothing is offered");
+    if (!control.refuse)
+        return 0;
+    control.refused = true;
+    snprintf(why, n, "not wanted");
+    return -EPERM;
 }
 
 static void
@@ -402,7 +423,8 @@ sweep(void)
 static void
 chain_up(void)
 {
-    static const struct chain_events events = { on_relimit, on_fatal };
+    static const struct chain_events events = { on_relimit, on_fatal,
+                                                on_accept };
     char why[256];
 
     if (chain_new(&sim.chain, &sim.loop.loop, wish_spec(&wish), &events, NULL,

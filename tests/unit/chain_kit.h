@@ -185,7 +185,25 @@ kit_on_fatal(void *ctx, int error, const char *why)
     snprintf(kit_fatal_why, sizeof(kit_fatal_why), "%s", why);
 }
 
-static const struct chain_events kit_events = { kit_on_relimit, kit_on_fatal };
+static uint64_t kit_least; /* a replacement may not be smaller */
+
+static int
+kit_on_accept(void *ctx, const struct blk_limits *now,
+              const struct blk_limits *then, char *why, size_t n)
+{
+    (void)ctx;
+    CHECK(now->size >= 512);
+    if (then->size >= kit_least)
+        return 0;
+    snprintf(why, n, "%" PRIu64 " is too small", then->size);
+    return -ERANGE;
+}
+
+static const struct chain_events kit_events = {
+    .relimit = kit_on_relimit,
+    .fatal = kit_on_fatal,
+    .accept = kit_on_accept,
+};
 
 /* A spec of plugins by name, each without options: "a b tail". */
 struct kit_spec {
@@ -249,6 +267,7 @@ kit_new(const char *layers)
     chain_loop_init(&kit_loop, 1);
     kit_relimits = 0;
     kit_fatal = 0;
+    kit_least = 0;
     error = chain_new(&c, &kit_loop.loop, kit_spec(&k, layers), &kit_events,
                       NULL, kit_why, sizeof(kit_why));
     if (error)

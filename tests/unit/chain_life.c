@@ -362,6 +362,29 @@ replace_fails(void)
     kit_stop(c);
 }
 
+/* What the new layers offer is too little for the owner: they go, and the old
+ * chain serves as before. */
+static void
+replace_not_accepted(void)
+{
+    char data[512];
+    struct chain *c;
+
+    reset();
+    c = kit_start("slow:a:mark=1 tail");
+    noted();
+    kit_least = chain_limits(c)->size + 1;
+    CHECK_EQ(kit_replace(c, "slow:a:mark=2 slow:b tail"), -ERANGE);
+    CHECK(strstr(kit_why, "is too small") != NULL);
+    CHECK_STR(noted(), "pause start0 start1>2 stop2 stop0 resume");
+    CHECK_EQ(kit_do(c, BLK_READ, 0, 0, 512, data), 0);
+    CHECK_EQ(chain_layers(c), 2);
+    kit_least = chain_limits(c)->size;
+    CHECK_EQ(kit_replace(c, "slow:a:mark=2 slow:b tail"), 0);
+    CHECK_EQ(chain_layers(c), 3);
+    kit_stop(c);
+}
+
 /* A replacement while somebody holds the chain: it stays held. */
 static void
 replaced_while_held(void)
@@ -513,6 +536,7 @@ main(int argc, char **argv)
     TEST(freed_by_done);
     TEST(replaced);
     TEST(replace_fails);
+    TEST(replace_not_accepted);
     TEST(replaced_while_held);
     TEST(queued);
     TEST(relimit);

@@ -141,6 +141,17 @@ either_submit(struct blk_layer *l, struct blk_req *r)
         blk_down(l, r);
 }
 
+static unsigned either_starts;
+
+static void
+either_start(struct blk_layer *l, struct blk_layer *old)
+{
+    either_starts++;
+    if (old)
+        note("over");
+    blk_ready(l, 0);
+}
+
 static void
 either_limits(struct blk_layer *l, struct blk_limits *lim)
 {
@@ -154,6 +165,7 @@ static const struct blk_plugin plugin_either = {
     .tail = BLK_EITHER,
     .name = "either",
     .help = "in the middle, or at the end",
+    .start = either_start,
     .submit = either_submit,
     .limits = either_limits,
 };
@@ -285,6 +297,31 @@ inserted(void)
     kit_stop(c);
 }
 
+/* The same layer, but it is the last one now, or not any more: that is another
+ * instance, which can refuse. */
+static void
+becomes_the_last(void)
+{
+    unsigned char data[512];
+    struct chain *c;
+
+    reset();
+    c = kit_start("either:x tail");
+    either_starts = 0;
+    CHECK_EQ(kit_replace(c, "either:x"), 0);
+    CHECK_EQ(either_starts, 1);
+    CHECK_STR(noted(), "over");
+    CHECK_EQ(kit_do(c, BLK_READ, 0, 0, 512, data), -ENODATA);
+    CHECK_EQ(kit_replace(c, "either:x tail"), 0);
+    CHECK_EQ(either_starts, 2);
+    CHECK_EQ(kit_replace(c, "table:a either:x tail"), 0);
+    CHECK_EQ(either_starts, 2);
+    CHECK_EQ(kit_do(c, BLK_READ, 0, 0, 512, data), 0);
+    CHECK_EQ(kit_replace(c, "either:x"), 0);
+    CHECK_EQ(either_starts, 3);
+    kit_stop(c);
+}
+
 /* A replacement that fails: the old chain goes on, with its old places. */
 static void
 taken_back(void)
@@ -363,6 +400,7 @@ main(int argc, char **argv)
     TEST(slowly);
     TEST(start_reads_an_error);
     TEST(inserted);
+    TEST(becomes_the_last);
     TEST(taken_back);
     TEST(either_as_tail);
     TEST(not_when_paused);
