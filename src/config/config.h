@@ -31,6 +31,9 @@ struct conf_disk {
     unsigned indirect;     /* segments; 0 (off), or 12 to 256, default 256 */
     uint64_t buffers;      /* bytes; 1M to 1G, default 16M */
     struct chain_spec chain;
+    /* What the files say of the chain, when it was changed since by a command;
+     * else NULL. */
+    const struct chain_spec *filed;
     const char *file;
     int line;
 };
@@ -64,8 +67,49 @@ const struct conf_disk *conf_disk(const struct conf *, const char *name);
 /* The text that would make the same tree again. */
 void conf_print(const struct conf *, FILE *);
 
+/* ---- chains that were changed by a command (live.c) ---------------------- */
+
+enum conf_edit_kind {
+    CONF_INSERT,  /* layer comes before at, which may be the number of layers */
+    CONF_REMOVE,  /* at goes */
+    CONF_REPLACE, /* layer takes the place of at */
+    CONF_RESET    /* back to what the files say */
+};
+struct conf_edit {
+    enum conf_edit_kind kind;
+    const char *at; /* name of a layer, or its number, from 0; not of RESET */
+    const char *layer; /* as in the files, between { and }; of the first and
+                        * the third */
+};
+/* A tree that differs from `from` in the chain of one disk: that is now's,
+ * edited and checked.  NULL on error, as conf_load() has it: what is wrong in
+ * the layer's text is told as of a file called "layer". */
+struct conf *conf_edit(const struct conf *from, const char *disk,
+                       const struct chain_spec *now, const struct conf_edit *,
+                       char *errors, size_t n);
+/* Where `to` came from. */
+enum conf_origin {
+    CONF_FILES, /* the administrator's */
+    CONF_LAST   /* what was in force, with its chains as they were */
+};
+/* The chains that were changed in `from` are so in `to`, which nobody else has
+ * yet, where the files say what they said then.  dropped (may be NULL): is
+ * told of each disk of which they say something else, or nothing: then the
+ * files are right.  0 or -ENOMEM. */
+int conf_keep_live(struct conf *to, const struct conf *from, enum conf_origin,
+                   void (*dropped)(void *, const struct conf_disk *),
+                   void *ctx);
+/* How many were. */
+unsigned conf_live_count(const struct conf *);
+/* They as text, and back: a tree for conf_keep_live() alone, or NULL. */
+void conf_print_live(const struct conf *, FILE *);
+struct conf *conf_load_live(const char *path, char *errors, size_t n);
+/* One chain as the files have it, for a person. */
+void conf_print_chain(FILE *, const struct chain_spec *, const char *indent);
+
 enum conf_change { CONF_SAME, CONF_ADDED, CONF_REMOVED, CONF_CHANGED };
 bool conf_disk_equal(const struct conf_disk *, const struct conf_disk *);
+bool conf_layers_equal(const struct chain_spec *, const struct chain_spec *);
 /* cb per disk of either tree; what it would do, for -t and SIGHUP. */
 void conf_diff(const struct conf *from, const struct conf *to,
                void (*cb)(void *, enum conf_change, const struct conf_disk *old,

@@ -32,12 +32,12 @@ layer_equal(const struct blk_conf *a, const struct blk_conf *b)
     return true;
 }
 
-static bool
-chain_equal(const struct chain_spec *a, const struct chain_spec *b)
+bool
+conf_layers_equal(const struct chain_spec *a, const struct chain_spec *b)
 {
     unsigned i;
 
-    if (a->n != b->n || a->readonly != b->readonly)
+    if (a->n != b->n)
         return false;
     for (i = 0; i < a->n; i++) {
         if (!layer_equal(&a->layer[i], &b->layer[i]))
@@ -55,7 +55,8 @@ conf_disk_equal(const struct conf_disk *a, const struct conf_disk *b)
            a->readonly == b->readonly && a->discard == b->discard &&
            a->barrier == b->barrier && a->queues == b->queues &&
            a->ring_order == b->ring_order && a->indirect == b->indirect &&
-           a->buffers == b->buffers && chain_equal(&a->chain, &b->chain);
+           a->buffers == b->buffers && a->chain.readonly == b->chain.readonly &&
+           conf_layers_equal(&a->chain, &b->chain);
 }
 
 void

@@ -160,7 +160,7 @@ layer_options(struct reader *r, const config_setting_t *s,
     return rc;
 }
 
-static int
+int
 layer_read(struct reader *r, const config_setting_t *s, struct blk_conf *layer)
 {
     static const struct conf_key plugin_key = { .name = "plugin" };
@@ -190,8 +190,8 @@ layer_read(struct reader *r, const config_setting_t *s, struct blk_conf *layer)
     return layer_options(r, s, layer, kv) ? -EINVAL : rc;
 }
 
-/* Layers are told apart by name, in blktapctl and in the log. */
-static int
+/* In blktapctl and in the log. */
+int
 layer_names(struct reader *r, const struct chain_spec *chain)
 {
     const struct blk_conf *l, *other;

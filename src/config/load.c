@@ -264,7 +264,7 @@ reader_end(struct reader *r, struct source *sources, int rc)
     return NULL;
 }
 
-static int
+int
 reader_begin(struct reader *r, char *errors, size_t n)
 {
     *r = (struct reader){ .conf = conf_new(), .errors = errors, .size = n };
@@ -307,4 +307,22 @@ conf_load_text(const char *path, const char *text, size_t len, char *errors,
     if (source)
         rc = sources_read(&r, source);
     return reader_end(&r, source, rc);
+}
+
+/* The text of a group without its brackets is that of a file. */
+int
+layer_load_text(struct reader *r, const char *path, const char *text,
+                struct blk_conf *layer)
+{
+    struct source *source;
+    int rc;
+
+    r->file = path;
+    source = source_parse(r, text, strlen(text));
+    if (!source)
+        return -EINVAL;
+    rc = layer_read(r, config_root_setting(&source->config), layer);
+    layer->line = 1; /* libconfig has none for what is the whole text */
+    sources_free(source);
+    return rc;
 }

@@ -4,7 +4,7 @@ noinst_LIBRARIES += libblkconfig.a
 libblkconfig_a_SOURCES = src/config/tree.c src/config/text.c \
 	src/config/parse.c src/config/disk.c src/config/check.c \
 	src/config/load.c src/config/match.c src/config/diff.c \
-	src/config/print.c
+	src/config/print.c src/config/copy.c src/config/live.c
 include tests/unit/config.mk
 include tests/lint/lint.mk
 include tests/fuzz/config.mk

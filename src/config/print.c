@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/config.h"
+#include "config/tree.h"
 
 /* As libconfig reads it: only these need a backslash; bytes of UTF-8 stay. */
 static void
@@ -47,7 +47,7 @@ print_value(FILE *f, const char *text)
         print_string(f, text);
 }
 
-static void
+void
 print_key(FILE *f, const char *indent, const char *key, const char *text)
 {
     if (!text)
@@ -110,7 +110,7 @@ print_layer(FILE *f, const struct blk_conf *layer)
 {
     unsigned i;
 
-    fputs("      { plugin = ", f);
+    fputs("{ plugin = ", f);
     print_string(f, layer->plugin);
     if (strcmp(layer->name, layer->plugin)) {
         fputs("; name = ", f);
@@ -123,11 +123,21 @@ print_layer(FILE *f, const struct blk_conf *layer)
     fputs("; }", f);
 }
 
-static void
-print_disk(FILE *f, const struct conf_disk *d)
+void
+conf_print_chain(FILE *f, const struct chain_spec *chain, const char *indent)
 {
     unsigned i;
 
+    for (i = 0; i < chain->n; i++) {
+        fputs(indent, f);
+        print_layer(f, &chain->layer[i]);
+        fputs(i + 1 < chain->n ? ",\n" : "\n", f);
+    }
+}
+
+static void
+print_disk(FILE *f, const struct conf_disk *d)
+{
     fputs("  {\n", f);
     print_key(f, "    ", "name", d->name);
     print_key(f, "    ", "vm", d->vm);
@@ -140,10 +150,8 @@ print_disk(FILE *f, const struct conf_disk *d)
             "    queues = %u;\n    ring-order = %u;\n    indirect = %u;\n"
             "    buffers = %" PRIu64 ";\n    chain = (\n",
             d->queues, d->ring_order, d->indirect, d->buffers);
-    for (i = 0; i < d->chain.n; i++) {
-        print_layer(f, &d->chain.layer[i]);
-        fputs(i + 1 < d->chain.n ? ",\n" : "\n    );\n  }", f);
-    }
+    conf_print_chain(f, &d->chain, "      ");
+    fputs("    );\n  }", f);
 }
 
 void

@@ -8,6 +8,8 @@
  *   check.c  what can only be told when the whole is there
  *   load.c   the files in their order; the tree, or lines of errors
  *   tree.c   memory, look-ups; match.c, diff.c, print.c: what readers ask
+ *   copy.c   a tree, or a part of it, once more
+ *   live.c   chains that a command changed
  *
  * Everything in a tree is the tree's: it is freed with it.
  */
@@ -62,6 +64,11 @@ int reader_oom(struct reader *);
 struct conf *conf_load_text(const char *path, const char *text, size_t len,
                             char *errors, size_t n);
 
+/* ---- text again (print.c) ------------------------------------------------ */
+
+/* name = "text"; */
+void print_key(FILE *, const char *indent, const char *key, const char *text);
+
 /* ---- text (text.c) ------------------------------------------------------- */
 
 /* The bytes of a regular file and a NUL after them, malloc'd; NULL: the
@@ -112,11 +119,26 @@ const char *key_hint(const struct conf_key *, const char *word, char *to,
 /* A scalar as text that the tree owns; NULL: told. */
 const char *setting_text(struct reader *, const config_setting_t *);
 
+/* 0 or -ENOMEM. */
+int reader_begin(struct reader *, char *errors, size_t n);
+
+/* ---- copies, the tree's (copy.c); NULL or -ENOMEM: no memory ------------- */
+
+struct conf *conf_copy_tree(const struct conf *);
+int chain_copy(struct conf *, struct chain_spec *to, const struct chain_spec *);
+const struct chain_spec *chain_dup(struct conf *, const struct chain_spec *);
+
 /* ---- sections (disk.c), rules (check.c) ---------------------------------- */
 
 int daemon_read(struct reader *, const config_setting_t *);
 /* Appends to conf->disk, which has room. */
 int disks_read(struct reader *, const config_setting_t *);
+int layer_read(struct reader *, const config_setting_t *, struct blk_conf *);
+/* Layers are told apart by name. */
+int layer_names(struct reader *, const struct chain_spec *);
 int disks_check(struct reader *);
+/* One layer from text in memory, as if it were the file called path. */
+int layer_load_text(struct reader *, const char *path, const char *text,
+                    struct blk_conf *);
 
 #endif
