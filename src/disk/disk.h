@@ -107,6 +107,16 @@ void disks_sift_tables(struct disks *, bool (*gone)(void *ctx, const char *key),
 void disks_reload(struct disks *, struct conf *,
                   void (*done)(void *ctx, int status, const char *why),
                   void *ctx);
+/* One disk gets the chain that cd has, of another tree, live.  switched is
+ * called between: the new chain has not taken a request yet and the old one
+ * will not any more; what must be known after a kill is written down there.
+ * took_ns: how long the front-end's requests waited.  -EBUSY while another
+ * change or a reload is at work. */
+typedef void rechain_fn(void *ctx, int status, const char *why,
+                        uint64_t took_ns);
+void disks_rechain(struct disks *, struct disk *, struct conf *,
+                   const struct conf_disk *cd, void (*switched)(void *ctx),
+                   rechain_fn *done, void *ctx);
 /* An open disk by name; NULL: not open. */
 struct disk *disks_find(struct disks *, const char *name);
 void disks_each(struct disks *, void (*cb)(void *, struct disk *), void *ctx);

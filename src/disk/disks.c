@@ -9,13 +9,16 @@
 
 #include "disk/disk_private.h"
 
-/* A reload under way: one at a time. */
+/* A reload under way, or a change of one disk: one at a time. */
 struct reload {
     struct disks *disks;
     unsigned pending; /* replacements that were not answered yet */
     int status;
     char why[400];
-    void (*done)(void *ctx, int status, const char *why);
+    void (*done)(void *ctx, int status, const char *why); /* of a reload */
+    void (*switched)(void *ctx);                          /* of one disk */
+    rechain_fn *rechained;                                /* of one disk */
+    uint64_t took_ns;
     void *ctx;
 };
 
@@ -138,7 +141,10 @@ reload_end(struct reload *r)
     if (r->pending)
         return;
     r->disks->reload = NULL;
-    r->done(r->ctx, r->status, r->status ? r->why : NULL);
+    if (r->rechained)
+        r->rechained(r->ctx, r->status, r->status ? r->why : NULL, r->took_ns);
+    else
+        r->done(r->ctx, r->status, r->status ? r->why : NULL);
     free(r);
 }
 
@@ -170,9 +176,33 @@ disk_replace_answer(struct job *j)
                  j->why);
     }
     d->conf_old = NULL;
+    r->took_ns = j->took_ns;
     r->pending--;
     job_free(j);
     reload_end(r);
+}
+
+static void
+disk_switched(struct job *j)
+{
+    struct reload *r = j->ctx;
+
+    r->switched(r->ctx);
+}
+
+/* conf is ref'd. */
+static void
+disk_replace(struct disk *d, struct conf *conf, const struct conf_disk *cd,
+             struct reload *r)
+{
+    struct job *j = disk_job(d, JOB_REPLACE, disk_replace_answer, NULL, r);
+
+    d->conf_old = conf_ref(conf);
+    r->pending++;
+    j->conf = cd;
+    if (r->switched)
+        j->switched = disk_switched;
+    unit_send(d->unit, j);
 }
 
 static bool
@@ -199,14 +229,7 @@ disk_reload(struct disk *d, struct conf *to, struct reload *r)
     if (d->state == DISK_CLOSING || conf_disk_equal(d->conf_disk, cd))
         return; /* the old tree stays with those that did not change */
     again = needs_reconnect(d->conf_disk, cd);
-    d->conf_old = conf_ref(to);
-    r->pending++;
-    {
-        struct job *j = disk_job(d, JOB_REPLACE, disk_replace_answer, NULL, r);
-
-        j->conf = cd;
-        unit_send(d->unit, j);
-    }
+    disk_replace(d, to, cd, r);
     if (again && d->owner && d->owner->reconnect)
         d->owner->reconnect(d->ctx, d);
 }
@@ -236,4 +259,27 @@ disks_reload(struct disks *ds, struct conf *to,
         disk_reload(d, to, r);
     r->pending--;
     reload_end(r);
+}
+
+void
+disks_rechain(struct disks *ds, struct disk *d, struct conf *conf,
+              const struct conf_disk *cd, void (*switched)(void *),
+              rechain_fn *done, void *ctx)
+{
+    struct reload *r = NULL;
+
+    if (d->state == DISK_CLOSING)
+        done(ctx, -ESHUTDOWN, "the disk is being closed", 0);
+    else if (ds->reload)
+        done(ctx, -EBUSY, "an earlier change or reload is still at work", 0);
+    else if (!(r = calloc(1, sizeof *r)))
+        done(ctx, -ENOMEM, "out of memory", 0);
+    if (!r)
+        return;
+    r->disks = ds;
+    r->switched = switched;
+    r->rechained = done;
+    r->ctx = ctx;
+    ds->reload = r;
+    disk_replace(d, conf, cd, r);
 }

@@ -96,6 +96,7 @@ unit_chain_fatal(void *ctx, int error, const char *why)
 static const struct chain_events unit_events = {
     .relimit = unit_relimit,
     .fatal = unit_chain_fatal,
+    .accept = unit_accept,
 };
 
 /* ---- open ---------------------------------------------------------------- */
@@ -401,67 +402,6 @@ unit_request_over(struct unit *u)
         unit_recover(u);
     else if (u->now->kind == JOB_CLOSE && !u->chan && !u->paused)
         unit_close(u);
-}
-
-/* ---- pause, resume, replace ---------------------------------------------- */
-
-static void
-unit_step_done(struct chain_op *op, int error)
-{
-    struct unit *u = op->data;
-
-    if (!error && u->now->kind == JOB_PAUSE)
-        u->paused = true;
-    if (!error && u->now->kind == JOB_RESUME)
-        u->paused = false;
-    if (!error && u->now->kind == JOB_REPLACE) {
-        u->conf = u->now->conf;
-        u->now->limits = *chain_limits(u->chain);
-        if (u->chan)
-            chan_resize(u->chan, u->now->limits.size);
-    }
-    unit_job_over(u, error, op->why);
-}
-
-static void
-unit_pause(struct unit *u)
-{
-    if (u->paused || !u->chain) {
-        unit_job_over(u, u->chain ? 0 : -ENOTCONN, "the disk is not open");
-        return;
-    }
-    u->op.done = unit_step_done;
-    chain_pause(u->chain, &u->op);
-}
-
-static void
-unit_resume(struct unit *u)
-{
-    if (!u->paused) {
-        unit_job_over(u, 0, NULL);
-        return;
-    }
-    u->op.done = unit_step_done;
-    chain_resume(u->chain, &u->op);
-}
-
-static void
-unit_replace(struct unit *u, struct job *j)
-{
-    struct chain_spec spec = j->conf->chain;
-
-    if (u->paused) {
-        unit_job_over(u, -EBUSY, "the disk is paused: resume it first");
-        return;
-    }
-    if (!u->chain) {
-        u->conf = j->conf;
-        unit_job_over(u, 0, NULL);
-        return;
-    }
-    spec.readonly = u->readonly;
-    u->op.done = unit_step_done;
-    chain_replace(u->chain, &spec, &u->op);
 }
 
 /* ---- jobs ---------------------------------------------------------------- */

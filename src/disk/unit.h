@@ -66,9 +66,13 @@ struct job {
     bool failed;  /* CONNECT: it goes on as a disk that failed */
     bool late;    /* DISCONNECT: not everything had ended */
     struct blk_limits limits; /* OPEN, REPLACE */
+    uint64_t took_ns;         /* REPLACE: the guest's requests waited so long */
     struct json_object *json; /* SHOW, COMMAND */
     /* on the control loop */
     void (*answer)(struct job *);
+    /* REPLACE: the new chain is there and has not taken a request, nor will
+     * the old one: see disks_rechain().  NULL: it goes on at once. */
+    void (*switched)(struct job *);
     disk_fn *fn;
     void (*json_fn)(void *ctx, struct json_object *);
     void (*out_fn)(void *ctx, int status, struct json_object *);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* unit_private.h: what unit.c, head.c and unit_show.c share. */
+/* unit_private.h: what the files of the data half share. */
 #ifndef DISK_UNIT_PRIVATE_H
 #define DISK_UNIT_PRIVATE_H
 
@@ -25,12 +25,13 @@ struct unit {
     struct blk_timer deadline;
     bool draining;
 
-    unsigned in_chain; /* requests of the head that the chain holds */
-    bool paused;       /* by JOB_PAUSE */
-    bool failed;       /* quarantined: everything is answered with -EIO */
-    bool chain_failed; /* and only a new chain mends it */
-    bool ring_broken;  /* and only a new connection mends it */
-    bool recovering;   /* the chain is being made anew */
+    unsigned in_chain;  /* requests of the head that the chain holds */
+    bool paused;        /* by JOB_PAUSE */
+    bool failed;        /* quarantined: everything is answered with -EIO */
+    bool chain_failed;  /* and only a new chain mends it */
+    bool ring_broken;   /* and only a new connection mends it */
+    bool recovering;    /* the chain is being made anew */
+    uint64_t change_ns; /* when the replacement at work began */
     char reason[256];
     struct log_limit throttled; /* news of it */
     unsigned untold;            /* kinds of news that are to be told later */
@@ -53,6 +54,15 @@ int unit_chain_new(struct unit *, char *why, size_t n);
 void unit_connect_go(struct unit *);
 /* A request came back from the chain. */
 void unit_request_over(struct unit *);
+
+/* unit_step.c: the jobs of the same names. */
+void unit_pause(struct unit *);
+void unit_resume(struct unit *);
+void unit_replace(struct unit *, struct job *);
+/* Whether a chain that offers `then` may take the place of one that offers
+ * `now`; as chain_events has it. */
+int unit_accept(void *unit, const struct blk_limits *now,
+                const struct blk_limits *then, char *why, size_t n);
 
 /* unit_news.c */
 /* limits: of NEWS_LIMITS. */

@@ -57,7 +57,15 @@ fake_timer_stop(struct loop *l, struct blk_timer *t)
         timer = NULL;
 }
 
+static uint64_t
+fake_now(struct loop *l)
+{
+    (void)l;
+    return fake.now += 1000;
+}
+
 static const struct loop_ops fake_loop_ops = {
+    .now = fake_now,
     .post = fake_post,
     .timer_start = fake_timer_start,
     .timer_stop = fake_timer_stop,

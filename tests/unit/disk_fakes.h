@@ -13,6 +13,7 @@
 /* What the fakes saw and what they shall do. */
 struct fakes {
     struct loop control, data;
+    uint64_t now;           /* ns; it goes on with each look */
     bool control_is_faster; /* it runs what it is sent at once */
     /* chain */
     int start_error, replace_error;

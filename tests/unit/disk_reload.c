@@ -253,6 +253,277 @@ one_at_a_time(void)
     teardown(d);
 }
 
+/* ---- one disk, by command ------------------------------------------------ */
+
+static unsigned switches;
+static struct disk *switching;
+
+/* The new chain is there and nothing was resumed; nor was the disk told. */
+static void
+switched(void *ctx)
+{
+    CHECK(ctx == &ended);
+    CHECK_EQ(fake.replaces, fake.paused);
+    CHECK_EQ(fake.resumed, 0);
+    CHECK_EQ(ended, 0);
+    if (switching)
+        CHECK(disk_conf(switching) == &cd);
+    switches++;
+}
+
+static void
+rechained(void *ctx, int status, const char *why, uint64_t took_ns)
+{
+    CHECK(took_ns < 1000000);
+    reload_done(ctx, status, why);
+}
+
+static void
+rechain(struct disk *d)
+{
+    switches = 0;
+    switching = d;
+    disks_rechain(disks, d, &conf2, &cd2, switched, rechained, &ended);
+    fake_run();
+    switching = NULL;
+}
+
+static void
+one_changes(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    other_chain();
+    rechain(d);
+    CHECK_EQ(ended, 1);
+    CHECK_EQ(end_status, 0);
+    CHECK_EQ(switches, 1);
+    CHECK_EQ(fake.resumed, 1);
+    CHECK(disk_conf(d) == &cd2);
+    CHECK_EQ(conf.refs, 1);
+    CHECK_EQ(conf2.refs, 2);
+    CHECK_STR(trail, "ocr");
+    CHECK(!disks->reload);
+    teardown(d);
+}
+
+/* Nothing is written down, and the old chain goes on. */
+static void
+one_can_not_change(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    other_chain();
+    fake.replace_error = -ENOENT;
+    rechain(d);
+    CHECK_EQ(end_status, -ENOENT);
+    CHECK_STR(end_why, "web: keeps its old chain: no such medium");
+    CHECK_EQ(switches, 0);
+    CHECK_EQ(fake.resumed, 1);
+    CHECK(disk_conf(d) == &cd);
+    CHECK_EQ(conf2.refs, 1);
+    teardown(d);
+}
+
+/* It is not even paused. */
+static void
+one_can_not_pause(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    other_chain();
+    fake.hold_steps = true;
+    rechain(d);
+    fake.hold_steps = false;
+    snprintf(fake.held->why, sizeof fake.held->why, "busy");
+    fake_step(-EBUSY);
+    fake_run();
+    CHECK_EQ(end_status, -EBUSY);
+    CHECK_STR(end_why, "web: keeps its old chain: busy");
+    CHECK_EQ(fake.replaces, 0);
+    teardown(d);
+}
+
+/* Changed and written down; then a layer did not resume. */
+static void
+one_that_does_not_resume(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    other_chain();
+    fake.hold_steps = true;
+    rechain(d);
+    fake_step(0); /* paused */
+    fake_step(0); /* replaced */
+    fake_run();
+    REQUIRE(fake.held); /* resumes */
+    fake.hold_steps = false;
+    snprintf(fake.held->why, sizeof fake.held->why, "broken");
+    fake_step(-EIO);
+    fake_run();
+    CHECK_EQ(switches, 1);
+    CHECK_EQ(end_status, 0); /* the quarantine is told by itself */
+    CHECK(disk_conf(d) == &cd2);
+    teardown(d);
+}
+
+static void
+one_that_is_paused(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    disk_pause(d, stepped, NULL);
+    fake_run();
+    other_chain();
+    rechain(d);
+    CHECK_EQ(end_status, -EBUSY);
+    CHECK_STR(end_why,
+              "web: keeps its old chain: the disk is paused: resume it first");
+    CHECK_EQ(fake.replaces, 0);
+    teardown(d);
+}
+
+static void
+one_without_a_chain(void)
+{
+    struct disk *d;
+
+    begin();
+    fake.start_error = -ENOENT;
+    d = open_disk();
+    fake.start_error = 0;
+    other_chain();
+    rechain(d);
+    CHECK_EQ(end_status, 0);
+    CHECK_EQ(switches, 1);
+    CHECK_EQ(fake.replaces, 0);
+    CHECK(disk_conf(d) == &cd2);
+    teardown(d);
+}
+
+static void
+never_two_at_once(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    other_chain();
+    fake.hold_steps = true;
+    rechain(d);
+    CHECK_EQ(ended, 0);
+    rechain(d);
+    CHECK_EQ(ended, 1);
+    CHECK_EQ(end_status, -EBUSY);
+    CHECK_STR(end_why, "an earlier change or reload is still at work");
+    fake.hold_steps = false;
+    ended = 0;
+    fake_step(0);
+    fake_run();
+    CHECK_EQ(ended, 1);
+    CHECK_EQ(end_status, 0);
+    disk_close(d, closed);
+    rechain(d);
+    CHECK_EQ(end_status, -ESHUTDOWN);
+    CHECK_STR(end_why, "the disk is being closed");
+    fake_idle();
+    fake_run();
+    disks_free(disks);
+}
+
+static void
+no_memory_for_a_change(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    other_chain();
+    countdown = 1;
+    rechain(d);
+    CHECK_EQ(end_status, -ENOMEM);
+    CHECK_STR(end_why, "out of memory");
+    /* None for the job: the disk has one. */
+    countdown = 2;
+    ended = 0;
+    rechain(d);
+    CHECK_EQ(end_status, 0);
+    CHECK_EQ(ended, 1);
+    teardown(d);
+}
+
+/* ---- what a front-end was told ------------------------------------------- */
+
+static const struct blk_limits told = { .size = 1 << 20,
+                                        .ops = BLK_ALL_OPS,
+                                        .align = 512,
+                                        .block = 4096,
+                                        .max_len = 1 << 20,
+                                        .max_segs = 64,
+                                        .fua = true };
+
+static void
+offers(const struct blk_limits *then, const char *why_not)
+{
+    char why[200] = "";
+    int rc =
+        fake.chain_events->accept(fake.chain_ctx, &told, then, why, sizeof why);
+
+    CHECK_EQ(rc, why_not[0] ? -EINVAL : 0);
+    CHECK_STR(why, why_not);
+}
+
+#define OFFERS(set, why)               \
+    do {                               \
+        struct blk_limits then = told; \
+        set;                           \
+        offers(&then, why);            \
+    } while (0)
+
+#define REFUSES(what)                                          \
+    "expected " what                                           \
+    ", which the guest was told of, found layers that refuse " \
+    "them"
+
+static void
+what_a_change_may_offer(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    OFFERS((void)0, "");
+    OFFERS(then.size <<= 1, "");
+    OFFERS(then.max_segs = 1, "");
+    OFFERS(then.max_len = 512, "");
+    OFFERS(then.fua = false, "");
+    OFFERS(then.align = 4096, ""); /* the block that it was told */
+    OFFERS(then.block = 8192, "");
+    OFFERS(then.ops &= ~BLK_BIT(BLK_ZERO), "");
+    OFFERS(then.size -= 512, "size: expected at least the 1048576 bytes that "
+                             "the guest was told, found 1048064");
+    OFFERS(then.align = 8192, "sector size: expected at most the 4096 bytes "
+                              "that the guest was told, found 8192");
+    OFFERS(then.readonly = true, REFUSES("writes"));
+    OFFERS(then.ops &= ~BLK_BIT(BLK_FLUSH), REFUSES("flushes"));
+    OFFERS(then.ops &= ~BLK_BIT(BLK_DISCARD), REFUSES("discards"));
+    OFFERS(then.ops &= ~BLK_BIT(BLK_WRITE), REFUSES("reads and writes"));
+    cd.discard = false;
+    OFFERS(then.ops &= ~BLK_BIT(BLK_DISCARD), "");
+    cd.discard = true;
+    teardown(d);
+}
+
 /* ---- what a front-end has to connect again for ----------------------------
  */
 
@@ -619,6 +890,15 @@ main(int argc, char **argv)
     TEST(one_that_closes_is_left);
     TEST(closes_meanwhile);
     TEST(one_at_a_time);
+    TEST(one_changes);
+    TEST(one_can_not_change);
+    TEST(one_can_not_pause);
+    TEST(one_that_does_not_resume);
+    TEST(one_that_is_paused);
+    TEST(one_without_a_chain);
+    TEST(never_two_at_once);
+    TEST(no_memory_for_a_change);
+    TEST(what_a_change_may_offer);
     TEST(settings_of_the_next_connection);
     TEST(owners_that_do_not_mind);
     TEST(finds_each);
