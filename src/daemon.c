@@ -280,6 +280,7 @@ daemon_assemble(struct daemon *d, char *why, size_t n)
     d->view.conf_is_old = daemon_conf_is_old;
     d->view.reload = daemon_reload;
     d->view.log_level = daemon_log_level;
+    d->view.chain = daemon_chain;
     return commands_register(&d->view);
 }
 
@@ -342,6 +343,8 @@ daemon_start(struct daemon *d, char *why, size_t n)
     if (rc)
         return rc;
     rc = daemon_open(d, why, n);
+    if (!rc)
+        rc = live_load(d, why, n);
     if (!rc)
         rc = daemon_signals(d);
     for (i = 0; !rc && i < d->loops; i++)

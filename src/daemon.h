@@ -51,6 +51,10 @@ struct daemon {
     struct daemon_view view;
     struct watchdog *watchdog;
     struct daemon_reload *reload; /* one at a time */
+    struct daemon_change *change; /* of a chain; never with a reload */
+    bool reload_again;            /* a signal came while that was at work */
+    char live[CONFFILE_PATH];     /* chains that commands changed; or "" */
+    unsigned lives;               /* how many of them are there */
     bool table_lost;              /* no memory for what was kept for us */
     bool stopping;
     struct blk_timer late; /* while it stops */
@@ -68,6 +72,17 @@ void daemon_free(struct daemon *);
 void daemon_reload(void *daemon,
                    void (*done)(void *arg, int status, const char *why),
                    void *arg);
+/* live.c: what commands changed. */
+/* Before any disk is opened: over the configuration that was read, and written
+ * anew when the files have gone their own way.  0, or -errno with a sentence:
+ * to serve a guest from another chain than the one that it wrote through would
+ * be worse than not to start. */
+int live_load(struct daemon *, char *why, size_t n);
+/* The same at a reload; before anybody has the new tree. */
+int live_keep(struct daemon *, struct conf *to);
+/* A reload is over. */
+void live_save(struct daemon *);
+daemon_chain_fn daemon_chain;
 /* Whole lines of errors to the log. */
 void reload_log_lines(const char *lines);
 

@@ -4,14 +4,9 @@
 
 #include "lastconf.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "conffile.h"
 #include "host/host.h"
 
 static const char head[] =
@@ -22,57 +17,7 @@ static const char head[] =
 void
 lastconf_path(char path[LASTCONF_PATH], const char *conf_path, const char *name)
 {
-    const char *dir = getenv("RUNTIME_DIRECTORY");
-    int n;
-
-    path[0] = '\0';
-    if (!dir && strcmp(conf_path, BLKTAPD_SYSCONFDIR "/blktapd.conf"))
-        return;
-    if (!dir)
-        dir = BLKTAPD_RUNDIR;
-    /* A unit may have several: the first is ours. */
-    n = snprintf(path, LASTCONF_PATH, "%.*s/%s", (int)strcspn(dir, ":"), dir,
-                 name);
-    if (path[0] != '/' || n >= LASTCONF_PATH)
-        path[0] = '\0';
-}
-
-/* 0 or -errno; the file is closed. */
-static int
-write_out(int fd, const struct conf *conf)
-{
-    FILE *f = fdopen(fd, "w");
-    int rc = 0;
-
-    if (!f) {
-        close(fd);
-        return -ENOMEM;
-    }
-    fputs(head, f);
-    conf_print(conf, f);
-    if (fflush(f) || fsync(fd))
-        rc = -errno;
-    fclose(f); /* says nothing new after fsync() */
-    return rc;
-}
-
-static int
-replace(const char *path, const struct conf *conf)
-{
-    char next[LASTCONF_PATH + 8];
-    int fd, rc;
-
-    snprintf(next, sizeof next, "%s.new", path);
-    unlink(next); /* of one that was killed here */
-    fd = open(next, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return -errno;
-    rc = write_out(fd, conf);
-    if (!rc && rename(next, path))
-        rc = -errno;
-    if (rc)
-        unlink(next);
-    return rc;
+    conffile_path(path, conf_path, "RUNTIME_DIRECTORY", BLKTAPD_RUNDIR, name);
 }
 
 void
@@ -82,7 +27,9 @@ lastconf_save(const char *path, const struct conf *conf)
 
     if (!path[0])
         return;
-    rc = replace(path, conf);
+    rc = conffile_prepare(path, head, conf, conf_print);
+    if (!rc)
+        rc = conffile_commit(path);
     if (!rc)
         return;
     log_line(BLK_WARN, NULL,
@@ -94,26 +41,13 @@ lastconf_save(const char *path, const struct conf *conf)
 struct conf *
 lastconf_load(const char *path, char *errors, size_t n)
 {
-    struct stat st;
-
-    errors[0] = '\0';
-    if (!path[0] || (lstat(path, &st) && errno == ENOENT))
+    if (conffile_ours(path, errors, n) != 1)
         return NULL;
-    if (lstat(path, &st) || !S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
-        (st.st_mode & (S_IWGRP | S_IWOTH))) {
-        snprintf(errors, n,
-                 "%s: expected a file of our own that nobody else may write, "
-                 "found another\n",
-                 path);
-        return NULL;
-    }
     return conf_load(path, NULL, errors, n);
 }
 
 void
 lastconf_drop(const char *path)
 {
-    if (path[0] && unlink(path) && errno != ENOENT)
-        log_line(BLK_WARN, NULL, "%s: can't be removed: %s", path,
-                 strerror(errno));
+    conffile_drop(path);
 }

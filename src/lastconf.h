@@ -15,9 +15,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "config/config.h"
+#include "conffile.h"
 
-enum { LASTCONF_PATH = 256 };
+enum { LASTCONF_PATH = CONFFILE_PATH };
 
 /* Where a file is that outlives a restart: in the folder that the service
  * manager gives us, or, for the system's own configuration, in its place; "":

@@ -2,7 +2,8 @@
 sbin_PROGRAMS += blktapd
 blktapd_SOURCES = src/main.c src/daemon.c src/daemon.h src/privileges.c \
 	src/notify.c src/reload.c src/seccomp.c src/seccomp_table.h \
-	src/lastconf.c src/lastconf.h src/keep.c src/keep.h
+	src/lastconf.c src/lastconf.h src/conffile.c src/conffile.h \
+	src/live.c src/keep.c src/keep.h
 blktapd_LDADD = libcontrol.a libxenbus.a libdisk.a libchannel.a \
 	libblkconfig.a libchain.a libhost.a $(XEN_LIBS) $(URING_LIBS) $(CONFIG_LIBS) $(JSON_LIBS) \
 	$(SYSTEMD_LIBS) $(SECCOMP_LIBS) $(EV_LIBS) -ldl -lpthread

@@ -18,7 +18,6 @@
 
 struct daemon_reload {
     struct daemon *daemon;
-    bool again; /* asked for once more while at work, by a signal */
     struct conf *to;
     void (*done)(void *arg, int status, const char *why);
     void *arg;
@@ -39,9 +38,10 @@ static void
 reload_over(struct daemon_reload *r, int status, const char *why)
 {
     struct daemon *d = r->daemon;
-    bool again = r->again;
+    bool again = d->reload_again;
 
     d->reload = NULL;
+    d->reload_again = false;
     notify_ready(d);
     if (r->done)
         r->done(r->arg, status, why);
@@ -60,6 +60,7 @@ reload_disks_done(void *ctx, int status, const char *why)
     conf_unref(d->conf);
     d->conf = r->to;
     d->conf_is_old[0] = '\0';
+    live_save(d);
     lastconf_save(d->lastconf, d->conf);
     log_level(d->conf->log_level);
     if (d->xenbus)
@@ -82,13 +83,13 @@ daemon_reload(void *daemon,
     char errors[8192] = "";
     const char *restart;
 
-    if (d->reload) {
+    if (d->reload || d->change) {
         /* Nobody waits for an answer to a signal: it is done afterwards, as
          * the files may have changed since they were read. */
         if (done)
-            done(arg, -EBUSY, "an earlier reload is still at work");
+            done(arg, -EBUSY, "an earlier change or reload is still at work");
         else
-            d->reload->again = true;
+            d->reload_again = true;
         return;
     }
     r = calloc(1, sizeof *r);
@@ -106,6 +107,11 @@ daemon_reload(void *daemon,
     if (!r->to) {
         reload_log_lines(errors);
         reload_over(r, -EINVAL, errors);
+        return;
+    }
+    if (live_keep(d, r->to)) {
+        conf_unref(r->to);
+        reload_over(r, -ENOMEM, "out of memory");
         return;
     }
     restart = conf_needs_restart(d->conf, r->to);

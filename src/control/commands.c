@@ -398,6 +398,8 @@ static const struct {
     { "resume", "DISK", 1, 1, resume_command, "let them go on" },
     { "recover", "DISK", 1, 1, recover_command,
       "have a failed disk try again" },
+    { "chain", "DISK [show|insert|remove|replace|reset ...]", 1, 5,
+      layers_command, "a disk's layers; change them" },
     { "layer", "DISK LAYER COMMAND [ARG...]", 3, -1, layer_command,
       "a command of a layer's own" },
     { "resize", "DISK", 1, 1, resize_command,

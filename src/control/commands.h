@@ -11,6 +11,16 @@
 #include "disk/disk.h"
 #include "xenbus/xenbus.h"
 
+enum chain_force {
+    CHAIN_SAFE, /* refuse what may change what the guest reads */
+    CHAIN_FORCE
+};
+typedef void chain_done(void *arg, int status, const char *why,
+                        uint64_t took_ns);
+typedef void daemon_chain_fn(void *ctx, const char *disk,
+                             const struct conf_edit *, enum chain_force,
+                             chain_done *, void *arg);
+
 /* Lent by main for as long as the control socket is open.  Pointers to what
  * this host has not are NULL (xenbus, store on a local host). */
 struct daemon_view {
@@ -30,6 +40,8 @@ struct daemon_view {
                    void (*done)(void *arg, int status, const char *why),
                    void *arg);
     void (*log_level)(void *ctx, int level); /* enum blk_level */
+    /* A disk's chain, edited live; why: one sentence. */
+    daemon_chain_fn *chain;
 };
 
 int commands_register(struct daemon_view *);

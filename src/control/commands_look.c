@@ -12,7 +12,7 @@
 
 /* ---- what the config says ------------------------------------------------ */
 
-static struct json_object *
+struct json_object *
 chain_describe(const struct chain_spec *spec)
 {
     struct json_object *all = json_object_new_array();
@@ -52,6 +52,8 @@ conf_describe(struct json_object *o, const struct conf_disk *cd)
     snprintf(at, sizeof(at), "%s:%d", cd->file, cd->line);
     put_str(o, "configured-at", at);
     json_object_object_add(o, "chain", chain_describe(&cd->chain));
+    if (cd->filed)
+        json_object_object_add(o, "chain-in-files", chain_describe(cd->filed));
     if (cd->vm) {
         put_str(o, "for-vm", cd->vm);
         put_str(o, "for-vdev", cd->vdev);

@@ -21,7 +21,11 @@ struct disk *disk_running(const struct daemon_view *, struct control_call *,
                           const char *name);
 
 /* commands_look.c */
+struct json_object *chain_describe(const struct chain_spec *);
 control_fn list_command, show_command, stats_command;
+
+/* chain.c */
+control_fn layers_command;
 
 /* plugins.c */
 control_fn plugins_command;

@@ -92,6 +92,42 @@ act_told(const struct ctl *ctl, const char *command, int argc, char **argv)
     return 0;
 }
 
+/* ---- chain --------------------------------------------------------------- */
+
+const char chain_help[] =
+    "  show                     its layers, as in blktapd.conf (also without\n"
+    "                           a word)\n"
+    "  insert AT LAYER [force]  a layer before AT\n"
+    "  replace AT LAYER [force] another layer in the place of AT\n"
+    "  remove AT [force]        without the layer AT\n"
+    "  reset [force]            back to what the files say\n"
+    "\n"
+    "  AT     the name of a layer, or its number, 0 for the first\n"
+    "  LAYER  as in blktapd.conf: 'plugin = \"trace\"; file = \"/tmp/t\"'\n"
+    "  force  also when the guest may read other data afterwards\n";
+
+int
+chain_run(const struct ctl *ctl, int argc, char **argv)
+{
+    bool ok;
+    struct json_object *o = ctl_ask(ctl, "chain", argc, argv, &ok);
+    char text[HUMAN_SIZE];
+
+    if (!ok)
+        return 1;
+    if (ctl->json)
+        ctl_dump(o);
+    else if (get(o, "text"))
+        fputs(get_str(o, "text"), stdout);
+    else if (get_u64(o, "waited_ns"))
+        printf("changed; requests waited for %s\n",
+               human_ns(text, get_u64(o, "waited_ns")));
+    else
+        puts("changed");
+    json_object_put(o);
+    return 0;
+}
+
 int
 layer_run(const struct ctl *ctl, int argc, char **argv)
 {

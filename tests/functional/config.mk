@@ -7,3 +7,7 @@ dist_check_SCRIPTS += tests/functional/config_reload
 TESTS += tests/functional/config_reload
 dist_check_SCRIPTS += tests/functional/config_last
 TESTS += tests/functional/config_last
+check_PROGRAMS += tests/functional/chain_load
+tests_functional_chain_load_LDADD = libblktap.la
+dist_check_SCRIPTS += tests/functional/chain_live
+TESTS += tests/functional/chain_live

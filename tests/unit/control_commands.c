@@ -65,6 +65,12 @@ conf_print(const struct conf *c, FILE *f)
     fprintf(f, "# %u disks\n", c->disks);
 }
 
+void
+conf_print_chain(FILE *f, const struct chain_spec *chain, const char *indent)
+{
+    fprintf(f, "%s%u layers\n", indent, chain->n);
+}
+
 struct disk *
 disks_find(struct disks *ds, const char *name)
 {
@@ -256,13 +262,25 @@ view_level(void *ctx, int level)
     did.level = level;
 }
 
+static void
+view_chain(void *ctx, const char *name, const struct conf_edit *edit,
+           enum chain_force force, chain_done *done, void *arg)
+{
+    (void)ctx;
+    snprintf(did.text, sizeof(did.text), "%s %d %s [%s]%s", name, edit->kind,
+             edit->at ? edit->at : "-", edit->layer ? edit->layer : "-",
+             force == CHAIN_FORCE ? " force" : "");
+    done(arg, did.status, did.why, 1234);
+}
+
 /* ---- asking -------------------------------------------------------------- */
 
 static char dir[] = "/tmp/control_commands.XXXXXX", path[64];
 static struct daemon_view view = { .loop = &test_loop,
                                    .conf = view_conf_now,
                                    .reload = view_reload,
-                                   .log_level = view_level };
+                                   .log_level = view_level,
+                                   .chain = view_chain };
 static struct test_client a;
 
 static void
@@ -420,6 +438,79 @@ reaches_layers(void)
     stop();
 }
 
+#define CHAIN_IS                                                      \
+    "{\"result\":{\"disk\":\"web\",\"chain\":[{\"name\":\"watcher\"," \
+    "\"plugin\":\"trace\",\"options\":{}},{\"name\":\"file\","        \
+    "\"plugin\":\"file\",\"options\":{}}],"
+
+static void
+shows_chains(void)
+{
+    start(false);
+    SAYS("chain web", CHAIN_IS "\"text\":\"chain = (\\n  2 layers\\n);\\n\"}}");
+    disk[0].open = true;
+    conf_disks[0].filed = &conf_disks[1].chain;
+    SAYS("chain web show",
+         CHAIN_IS "\"chain-in-files\":[{\"name\":\"watcher\",\"plugin\":"
+                  "\"trace\",\"options\":{}}],\"text\":\"chain = (\\n  2 "
+                  "layers\\n);\\n\"}}");
+    ask("show web");
+    show_end(&disk[0]);
+    CHECK(strstr(test_line(&a), "\"chain-in-files\":[{\"name\":\"watcher\""));
+    conf_disks[0].filed = NULL;
+    SAYS("chain wex", "{\"error\":\"there is no disk \\\"wex\\\"; did you mean "
+                      "\\\"web\\\"?\"}");
+    stop();
+}
+
+static void
+changes_chains(void)
+{
+    static const char done[] = "{\"result\":{\"waited_ns\":1234}}";
+    static const char insert[] =
+        "{\"command\":\"chain\",\"args\":[\"web\",\"insert\",\"0\",\"";
+    char many[9000];
+
+    start(false);
+    disk[0].open = true;
+    SAYS("chain web insert 0 plugin=1", done);
+    CHECK_STR(did.text, "web 0 0 [plugin=1]");
+    SAYS("chain web insert file {plugin=1}, force", done);
+    CHECK_STR(did.text, "web 0 file [plugin=1] force");
+    SAYS("chain web replace 1 {plugin=1", done);
+    CHECK_STR(did.text, "web 2 1 [{plugin=1]");
+    SAYS("chain db remove file force", done); /* it is not open */
+    CHECK_STR(did.text, "db 1 file [-] force");
+    SAYS("chain web reset", done);
+    CHECK_STR(did.text, "web 3 - [-]");
+    did.text[0] = '\0';
+    SAYS("chain web insert 0",
+         "{\"error\":\"usage: chain DISK insert AT LAYER [force]\"}");
+    SAYS("chain web insert 0 force",
+         done); /* a layer called so: the config code says what it thinks */
+    CHECK_STR(did.text, "web 0 0 [force]");
+    SAYS("chain web remove 0 forse",
+         "{\"error\":\"usage: chain DISK remove AT [force]\"}");
+    SAYS("chain web reset 0",
+         "{\"error\":\"usage: chain DISK reset [force]\"}");
+    SAYS("chain web shown",
+         "{\"error\":\"chain: expected show, insert, replace, remove or reset, "
+         "found \\\"shown\\\"; did you mean \\\"show\\\"?\"}");
+    SAYS("chain wex reset",
+         "{\"error\":\"there is no disk \\\"wex\\\"; did you mean "
+         "\\\"web\\\"?\"}");
+    memset(many, 'x', sizeof(many));
+    snprintf(many + sizeof(many) - 8, 8, "\"]}\n");
+    memcpy(many, insert, sizeof(insert) - 1);
+    test_say(&a, many);
+    CHECK_STR(test_line(&a),
+              "{\"error\":\"chain: expected a layer of at most 8191 bytes\"}");
+    did.status = -EINVAL;
+    did.why = "layer:1: plugin: no";
+    SAYS("chain web remove 0", "{\"error\":\"layer:1: plugin: no\"}");
+    stop();
+}
+
 static void
 attaches_and_detaches(void)
 {
@@ -493,6 +584,8 @@ main(int argc, char **argv)
     TEST(gathers_stats);
     TEST(pauses_and_resumes);
     TEST(reaches_layers);
+    TEST(shows_chains);
+    TEST(changes_chains);
     TEST(attaches_and_detaches);
     TEST(knows_the_daemon);
     rmdir(dir);

@@ -20,6 +20,7 @@ static const char *restart; /* what conf_needs_restart() says */
 static char log_text[1024], trail[256], event_text[256], saved[64];
 static unsigned loaded;
 static bool no_memory;
+static int keep_error; /* of live_keep() */
 
 static void (*disks_done)(void *, int, const char *);
 static void *disks_ctx;
@@ -73,6 +74,20 @@ disks_reload(struct disks *ds, struct conf *to,
     disks_to = to;
     disks_done = done;
     disks_ctx = ctx;
+}
+
+int
+live_keep(struct daemon *dm, struct conf *to)
+{
+    CHECK(to == loads && dm->conf != to);
+    return keep_error;
+}
+
+void
+live_save(struct daemon *dm)
+{
+    CHECK(dm->conf == disks_to);
+    trace("live ");
 }
 
 void
@@ -164,6 +179,7 @@ begin(void)
     restart = NULL;
     disks_done = NULL;
     no_memory = false;
+    keep_error = 0;
     answers = loaded = 0;
     answer_status = 1;
     log_text[0] = trail[0] = event_text[0] = saved[0] = answer_why[0] = '\0';
@@ -194,7 +210,7 @@ comes_into_force(void)
     disks_end(0, NULL);
     CHECK(d.conf == &new_conf);
     CHECK_STR(d.conf_is_old, "");
-    CHECK_STR(trail, "reloading disks unref-old saved xenbus ready ");
+    CHECK_STR(trail, "reloading disks unref-old live saved xenbus ready ");
     CHECK_STR(saved, "/run/x/last.conf 2");
     CHECK_STR(event_text, "reload: done");
     CHECK_STR(log_text, "6 reload: main.conf is in force, 2 disks|");
@@ -209,7 +225,7 @@ without_xenstore(void)
     begin();
     daemon_reload(&d, answered, &answers);
     disks_end(0, NULL);
-    CHECK_STR(trail, "reloading disks unref-old saved ready ");
+    CHECK_STR(trail, "reloading disks unref-old live saved ready ");
 }
 
 /* Nothing of a bad one is used, and what was said at the start still is. */
@@ -275,7 +291,7 @@ asked_while_at_work(void)
     daemon_reload(&d, answered, &answers);
     CHECK_EQ(answers, 1);
     CHECK_EQ(answer_status, -EBUSY);
-    CHECK_STR(answer_why, "an earlier reload is still at work");
+    CHECK_STR(answer_why, "an earlier change or reload is still at work");
     CHECK_EQ(loaded, 1);
     disks_end(0, NULL);
     CHECK(!d.reload);
@@ -321,6 +337,35 @@ no_memory_for_one(void)
     CHECK(!d.reload);
 }
 
+/* A change of a chain is at work: whoever waits for an answer gets it; what a
+ * signal asked for is done by whoever ends the change. */
+static void
+asked_while_a_chain_changes(void)
+{
+    begin();
+    d.change = (struct daemon_change *)&d;
+    daemon_reload(&d, answered, &answers);
+    CHECK_EQ(answer_status, -EBUSY);
+    CHECK(!d.reload_again);
+    daemon_reload(&d, NULL, NULL);
+    CHECK(d.reload_again);
+    CHECK_EQ(answers, 1);
+    CHECK_EQ(loaded, 0);
+    CHECK_STR(trail, "");
+}
+
+static void
+no_memory_for_the_live_chains(void)
+{
+    begin();
+    keep_error = -ENOMEM;
+    daemon_reload(&d, answered, &answers);
+    CHECK_EQ(answer_status, -ENOMEM);
+    CHECK_STR(trail, "reloading unref-new ready ");
+    CHECK(d.conf == &old_conf);
+    CHECK(!d.reload);
+}
+
 static void
 lines_without_an_end(void)
 {
@@ -346,6 +391,8 @@ main(int argc, char **argv)
     TEST(asked_while_at_work);
     TEST(signals_while_at_work);
     TEST(no_memory_for_one);
+    TEST(asked_while_a_chain_changes);
+    TEST(no_memory_for_the_live_chains);
     TEST(lines_without_an_end);
     return test_end();
 }
