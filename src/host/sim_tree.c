@@ -16,11 +16,10 @@ enum { PATH_LEN_MAX = 3072 };
 static struct sim_node *
 new_node(struct sim_node *parent, const char *name, size_t len)
 {
-    struct sim_node *n = sim_memory(1, sizeof *n);
+    struct sim_node *n = sim_memory(1, sizeof *n + len + 1);
 
-    n->name = sim_memory(len + 1, 1);
+    n->name = (char *)(n + 1);
     memcpy(n->name, name, len);
-    n->value = sim_text("");
     n->parent = parent;
     return n;
 }
@@ -28,7 +27,10 @@ new_node(struct sim_node *parent, const char *name, size_t len)
 struct sim_node *
 sim_node_new(void)
 {
-    return new_node(NULL, "", 0);
+    struct sim_node *n = new_node(NULL, "", 0);
+
+    n->value = sim_text("");
+    return n;
 }
 
 void
@@ -39,7 +41,6 @@ sim_node_free(struct sim_node *n)
     for (unsigned i = 0; i < n->children; i++)
         sim_node_free(n->child[i]);
     free(n->child);
-    free(n->name);
     free(n->value);
     free(n);
 }
@@ -49,12 +50,12 @@ sim_node_copy(const struct sim_node *n)
 {
     struct sim_node *c = new_node(NULL, n->name, strlen(n->name));
 
-    sim_node_set(c, n->value);
+    c->value = sim_text(n->value);
     c->perms = n->perms;
     c->owner = n->owner;
     c->reader = n->reader;
     c->children = n->children;
-    c->child = sim_memory(n->children, sizeof(void *));
+    c->child = n->children ? sim_memory(n->children, sizeof(void *)) : NULL;
     for (unsigned i = 0; i < n->children; i++) {
         c->child[i] = sim_node_copy(n->child[i]);
         c->child[i]->parent = c;
@@ -88,6 +89,7 @@ add_child(struct sim_node *n, const char *name, size_t len)
 {
     struct sim_node *c = new_node(n, name, len);
 
+    c->value = sim_text("");
     n->child = sim_memory_grow(n->child, n->children + 1, sizeof(void *));
     n->child[n->children++] = c;
     return c;

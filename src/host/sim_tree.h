@@ -11,7 +11,7 @@
 
 /* A node has a permission of its own when it was set; else its parent's. */
 struct sim_node {
-    char *name, *value;
+    char *name, *value; /* name: in the piece of memory of the node */
     struct sim_node *parent, **child;
     unsigned children;
     bool perms;

@@ -15,7 +15,8 @@ if HAVE_FUZZ_CC
 tests/fuzz/ring.fuzz: tests/fuzz/ring.c tests/unit/channel_fake.c \
 		tests/unit/channel_fake.h $(libchannel_a_SOURCES) \
 		src/host/loop.c tests/fuzz/memory.c
-	$(FUZZ_BUILD) -fno-sanitize-coverage=trace-cmp -DFAKE_PAGES=96 $(filter %.c,$^)
+	$(FUZZ_BUILD) -O3 -fomit-frame-pointer \
+		-fno-sanitize-coverage=trace-cmp -DFAKE_PAGES=96 $(filter %.c,$^)
 tests/fuzz/ring.log: tests/fuzz/ring.fuzz
 tests/fuzz/inflight.fuzz: tests/fuzz/inflight.c tests/fuzz/memory.c \
 		$(libchannel_a_SOURCES) src/host/loop.c
