@@ -28,6 +28,7 @@ struct q2_growing {
     uint64_t index;     /* of the block, or of the next one to write */
     uint64_t first, n;  /* clusters behind the file: blocks, then table */
     uint64_t blocks;    /* of them */
+    uint64_t again;     /* where a larger table could not be made, or 0 */
     uint8_t *table;     /* the larger one */
     uint64_t table_len; /* bytes */
 };
@@ -123,6 +124,7 @@ table_switched(struct q2_io *io, int error)
     free(s->reftable);
     s->reftable = g->table;
     g->table = NULL;
+    g->again = 0;
     s->reftable_n = g->table_len / 8;
     s->h.reftable = q2_get64(s->head + Q2_AT_REFTABLE);
     s->h.reftable_clusters = q2_get32(s->head + Q2_AT_REFTABLE_CLUSTERS);
@@ -212,7 +214,13 @@ table_measure(struct q2_growing *g, uint64_t cluster)
     const uint64_t per = s->ref_per_block;
     uint64_t least = cluster > s->fresh ? cluster : s->fresh, was, table;
 
+    /* Nobody else can use what no block counts: what was written there counts
+     * as not fresh, but can be written again, or the file would grow by each
+     * try on a full file system. */
     g->first = (least + per - 1) / per * per;
+    if (g->again >= cluster)
+        g->first = g->again;
+    g->again = g->first;
     g->n = 0;
     do {
         uint64_t entries = (g->first + g->n) / per + 1;

@@ -25,7 +25,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MEND_WINDOW = 1 << 20, SNAPSHOT_LEN = 40, MEND_READ = 8192 };
+/* 32 MiB of counts, if there are so many clusters. */
+enum { MEND_WINDOW = 8 << 20, SNAPSHOT_LEN = 40, MEND_READ = 8192 };
 
 struct mend_root {
     uint64_t at;
@@ -95,7 +96,7 @@ mend_refuse(struct q2_mend *m, int error, const char *fmt, ...)
 
 /* ---- counting ------------------------------------------------------------ */
 
-/* False: there can't be any. */
+/* False: there can't be any, or nothing counts them. */
 static bool
 count_clusters(struct q2_mend *m, uint64_t at, uint64_t len)
 {
@@ -105,7 +106,7 @@ count_clusters(struct q2_mend *m, uint64_t at, uint64_t len)
 
     if (!len)
         return true;
-    if (a >= s->fresh || b > s->fresh)
+    if (a >= s->fresh || b > s->fresh || b > m->total)
         return false;
     for (a = a < m->first ? m->first : a; a < b && a < m->first + m->window;
          a++)
@@ -308,7 +309,8 @@ table_read(struct q2_io *io, int error)
         return;
     }
     if (!count_table(m)) {
-        mend_refuse(m, -EUCLEAN, "an L2 table points to nowhere");
+        mend_refuse(m, -EUCLEAN,
+                    "an L2 table points to what is not there, or not counted");
         return;
     }
     m->l1_i++;
@@ -383,7 +385,7 @@ mend_window(struct q2_mend *m)
 {
     memset(m->count, 0, m->window * sizeof(*m->count));
     if (!count_fixed(m)) {
-        mend_refuse(m, -EUCLEAN, "a table is behind the end of the file");
+        mend_refuse(m, -EUCLEAN, "a table is not there, or not counted");
         return;
     }
     m->root_i = 0;
@@ -401,10 +403,9 @@ mend_begin(struct q2_mend *m)
         if (m->root[i].n > m->l1_len)
             m->l1_len = m->root[i].n;
     }
-    m->total = s->fresh;
+    /* What blocks count: a file may be far longer, being sparse. */
     for (uint64_t i = 0; i < s->reftable_n; i++) {
-        if (q2_get64(s->reftable + i * 8) & Q2_REF_OFFSET &&
-            (i + 1) * s->ref_per_block > m->total)
+        if (q2_get64(s->reftable + i * 8) & Q2_REF_OFFSET)
             m->total = (i + 1) * s->ref_per_block;
     }
     m->window = m->total < MEND_WINDOW ? m->total : MEND_WINDOW;

@@ -130,8 +130,8 @@ pause_counted(struct q2_io *io, int error)
     struct q2_pause *p = io->data;
     struct qcow2 *s = p->s;
 
-    if (error || s->h.version < 3 || s->frees.lost || s->corrupt ||
-        s->l1_dirty_n || s->l2.dirty) {
+    if (error || s->h.version < 3 || s->frees.lost || s->frees.n ||
+        s->corrupt || s->l1_dirty_n || s->l2.dirty) {
         if (!error && s->h.version < 3)
             s->marked = false;
         pause_over(p, error);

@@ -83,9 +83,14 @@ qcow2_check(const void *self, char *why, size_t n)
     return 0;
 }
 
+/* A change that failed may have had another instance here for a while, which
+ * took the mark away: it is made again. */
 static void
 qcow2_resume(struct blk_layer *l)
 {
+    struct qcow2 *s = blk_self(l);
+
+    s->marked = false;
     blk_ready(l, 0);
 }
 

@@ -17,7 +17,9 @@ enum { BOUNCE_MEMORY = 4 << 20, BOUNCES_MIN = 2, BOUNCES_MAX = 32 };
 static bool
 table_ok(const struct qcow2 *s, uint64_t at)
 {
-    return !(at & (s->cluster - 1)) && at >> s->cluster_bits < s->fresh;
+    return !at ||
+           (!(at & (s->cluster - 1)) && at >> s->cluster_bits < s->fresh &&
+            !q2_is_fixed(s, at >> s->cluster_bits, 1));
 }
 
 /* A version 2 image does not say whether it was closed cleanly. */

@@ -382,6 +382,35 @@ three_deep(void)
     model_free(&m);
 }
 
+/* QEMU and we do not write to one image at a time, whoever was first. */
+static void
+two_writers(void)
+{
+    const char *path = format_create(&formats[0], "both");
+    const char *fifo = run_path("fifo");
+    struct run r = { 0 };
+    FILE *qemu;
+
+    RUN(r, "qcow2 path=%s", path);
+    CHECK(tool("qemu-io -f qcow2 -c 'write 0 64k' %s", path));
+    CHECK(strstr(said, "lock"));
+    run_close(&r);
+    TOOL("qemu-io -f qcow2 -c 'write 0 64k' %s", path);
+    TOOL("mkfifo %s", fifo);
+    snprintf(said, sizeof(said), "qemu-io -f qcow2 %s >%s", path, fifo);
+    qemu = popen(said, "w");
+    REQUIRE(qemu);
+    fputs("write 0 512\n", qemu); /* when it answers it has the image */
+    fflush(qemu);
+    TOOL("head -n 1 %s", fifo);
+    CHECK_EQ(run_open(&r, RUN_READWRITE, "qcow2 path=%s", path), -EBUSY);
+    CHECK(strstr(r.why, "cannot lock it"));
+    pclose(qemu);
+    RUN(r, "qcow2 path=%s", path);
+    run_close(&r);
+    TOOL("qemu-img check %s", path);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -397,5 +426,6 @@ main(int argc, char **argv)
     TEST(lazy);
     TEST(overlay);
     TEST(three_deep);
+    TEST(two_writers);
     return test_end();
 }

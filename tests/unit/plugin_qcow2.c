@@ -104,6 +104,13 @@ bad_tables(void)
             "expected L2 table 0 in the file");
     refused(qcow2_image(&qcow2_plain, 1 << 16, 90 << 16, 8), "",
             "expected refcount block 0 in the file");
+    /* Nor are the header, L1 or the table of refcount blocks other tables. */
+    for (uint64_t at = 0x10000; at <= 0x30000; at += 0x20000) {
+        refused(qcow2_image(&qcow2_plain, 3 << 16, Q2_COPIED | at, 8), "",
+                "expected L2 table 0 in the file");
+        refused(qcow2_image(&qcow2_plain, 1 << 16, at, 8), "",
+                "expected refcount block 0 in the file");
+    }
     BAD(40, 1ull << 43, 8, "expected the L1 table in the file");
     BAD(48, 1ull << 43, 8, "expected the refcount table in the file");
     path = qcow2_image(&qcow2_plain, 60, 1, 4);
@@ -331,6 +338,70 @@ replaced(void)
     qcow2_judge(path, true);
 }
 
+/* A change that fails when another instance has already mended the image and
+ * taken the mark away: the old one goes on, and marks it again. */
+static void
+marked_again(void)
+{
+    const char *path = qcow2_image(&qcow2_plain, 0, Q2_MAGIC, 4);
+    uint8_t bits[8];
+    struct run r = { 0 };
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+
+    RUN(r, "qcow2 path=%s", path);
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 0, buf, 4096), 0);
+    /* What the next instance will put right: two leaks, and the mark. */
+    CHECK_EQ(run_pause(&r), 0);
+    REQUIRE(pwrite(fd, "\0\1\0\1", 4, (2 << 16) + 40) == 4);
+    CHECK_EQ(run_resume(&r), 0);
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 65536, buf, 4096), 0);
+    CHECK(run_replace(&r, "qcow2 name=top path=%s-none | qcow2 path=%s", path,
+                      path) < 0);
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 131072, buf, 4096), 0);
+    REQUIRE(pread(fd, bits, 8, Q2_AT_INCOMPATIBLE) == 8);
+    CHECK_EQ(q2_get64(bits), Q2_DIRTY);
+    run_close(&r);
+    close(fd);
+}
+
+/* Each counter, by a script of known requests. */
+static void
+counters(void)
+{
+    static const struct {
+        const char *name;
+        uint64_t is;
+    } is[] = {
+        { "allocated", 6 }, /* a table, three clusters, then two again */
+        { "tables", 1 },    { "copied", 2 },   { "freed", 2 },
+        { "batched", 4 }, /* three writes and a discard */
+        { "commits", 4 },   { "unpacked", 0 }, { "full", 0 },
+        { "leaked", 0 },    { "mended", 0 },
+    };
+    const char *path = qcow2_image(&qcow2_plain, 0, Q2_MAGIC, 4);
+    uint64_t syncs, hits;
+    struct run r = { 0 };
+
+    RUN(r, "qcow2 path=%s", path);
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 0, buf, 65536), 0);
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 65536 + 4096, buf, 65536), 0);
+    CHECK_EQ(run_io(&r, BLK_DISCARD, 0, 65536, NULL, 131072), 0);
+    syncs = run_counter(&r, 0, "syncs");
+    CHECK_EQ(run_io(&r, BLK_FLUSH, 0, 0, NULL, 0), 0);
+    CHECK_EQ(run_counter(&r, 0, "syncs"), syncs + 1);
+    hits = run_counter(&r, 0, "l2_hits");
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 65536 + 4096, buf, 65536), 0);
+    CHECK(run_counter(&r, 0, "l2_hits") > hits);
+    CHECK_EQ(run_counter(&r, 0, "l2_misses"), 1);
+    for (unsigned i = 0; i < sizeof(is) / sizeof(is[0]); i++) {
+        if (run_counter(&r, 0, is[i].name) != is[i].is)
+            test_fail(__FILE__, __LINE__, "%s is %" PRIu64, is[i].name,
+                      run_counter(&r, 0, is[i].name));
+    }
+    run_close(&r);
+    qcow2_judge(path, true);
+}
+
 static void
 readonly(void)
 {
@@ -387,6 +458,8 @@ main(int argc, char **argv)
     TEST(backing_must_be_named);
     TEST(options);
     TEST(replaced);
+    TEST(marked_again);
+    TEST(counters);
     TEST(readonly);
     TEST(mended);
     return test_end();

@@ -338,6 +338,41 @@ failed_sync(void)
     run_close(&r);
     qcow2_judge(path, false);
 }
+/* No space for a larger refcount table: it is tried at the same place again,
+ * so that the file does not become longer by each try. */
+static int
+fault_behind(struct run *r, struct blk_io *io)
+{
+    (void)r;
+    return io->op == BLK_IO_WRITE && io->off >= 8 << 20 ? -ENOSPC : 0;
+}
+
+static void
+no_space_for_counters(void)
+{
+    static const struct image_format long_one = { 3,     9,        4, false,
+                                                  false, 12 << 20, 0 };
+    const char *path = qcow2_image(&long_one, 0, Q2_MAGIC, 4);
+    uint64_t at = 0;
+    struct run r = { 0 };
+    struct stat st;
+
+    RUN(r, "qcow2 path=%s", path);
+    r.fault = fault_behind;
+    while (!run_io(&r, BLK_WRITE, 0, at, buf, 256 << 10))
+        at += 256 << 10;
+    CHECK(at > 6 << 20 && at < 8 << 20);
+    for (unsigned i = 0; i < 200; i++)
+        CHECK_EQ(run_io(&r, BLK_WRITE, 0, at, buf, 256 << 10), -ENOSPC);
+    r.fault = NULL;
+    for (; at < 12 << 20; at += 256 << 10)
+        CHECK_EQ(run_io(&r, BLK_WRITE, 0, at, buf, 256 << 10), 0);
+    run_close(&r);
+    REQUIRE(!stat(path, &st));
+    CHECK(st.st_size < 14 << 20);
+    qcow2_judge(path, true);
+}
+
 /* Each sync of a disk's life in turn: the request that needed it fails, no
  * other write is taken, and what an earlier flush covered is there. */
 static unsigned fault_left;
@@ -411,6 +446,7 @@ main(int argc, char **argv)
     TEST(no_space);
     TEST(no_space_half_way);
     TEST(full_file_system);
+    TEST(no_space_for_counters);
     TEST(entries_not_written);
     TEST(errors);
     TEST(failed_sync);
