@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * alloc.c: finds free clusters and counts references.  Counters change in
- * memory, by whoever holds the gate; commit.c writes them before anything
- * points to what they count.  A counter that is too high is a leak, one that
- * is too low is a disaster: so counting up is written early, and counting down
- * is not even begun before a sync has made the loss of the reference durable.
+ * alloc.c: finds free clusters.  Counters change in memory, by whoever holds
+ * the gate; commit.c writes them before anything points to what they count.  A
+ * counter that is too high is a leak, one that is too low is a disaster: so
+ * counting up is written early; free.c counts down.
  */
 #include "plugins/qcow2/qcow2.h"
 
@@ -13,19 +12,18 @@
 
 /* ---- pieces of refcount blocks ------------------------------------------- */
 
-static uint64_t
-block_at(const struct qcow2 *s, uint64_t block)
+uint64_t
+q2_block_at(const struct qcow2 *s, uint64_t block)
 {
     return block < s->reftable_n
                ? q2_get64(s->reftable + block * 8) & Q2_REF_OFFSET
                : 0;
 }
 
-/* The piece with the counter of this cluster, pinned; *i: its index there.
- * NULL: w->go() comes.  The gate is held, so nobody else uses the cache. */
-static struct q2_table *
-counter_get(struct qcow2 *s, uint64_t block, uint64_t cluster, uint64_t *i,
-            struct q2_wait *w, struct q2_store *st)
+/* The gate is held, so nobody else uses the cache. */
+struct q2_table *
+q2_counter_get(struct qcow2 *s, uint64_t block, uint64_t cluster, uint64_t *i,
+               struct q2_wait *w, struct q2_store *st)
 {
     uint64_t in = cluster % s->ref_per_block;
     const uint64_t per = s->refs.size * 8ull >> s->h.refcount_order;
@@ -117,7 +115,7 @@ alloc_go(struct q2_wait *w, int error)
             error = -ENOSPC;
             break;
         }
-        block = block_at(s, s->cursor / s->ref_per_block);
+        block = q2_block_at(s, s->cursor / s->ref_per_block);
         if (block & (s->cluster - 1)) {
             error = q2_corrupt(s, "a refcount block at %" PRIu64, block);
             break;
@@ -126,7 +124,7 @@ alloc_go(struct q2_wait *w, int error)
             q2_grow(s, s->cursor, w);
             return;
         }
-        t = counter_get(s, block, s->cursor, &i, w, &a->store);
+        t = q2_counter_get(s, block, s->cursor, &i, w, &a->store);
         if (!t)
             return;
         found = alloc_scan(a, t, i);
@@ -155,115 +153,4 @@ q2_alloc(struct q2_alloc *a)
     a->got = 0;
     if (q2_gate_take(&a->s->alloc_gate, &a->wait))
         alloc_go(&a->wait, 0);
-}
-
-/* ---- free ---------------------------------------------------------------- */
-
-/* A counter goes down; true: it is done, or given up. */
-static bool
-frees_one(struct qcow2 *s, uint64_t cluster)
-{
-    struct q2_frees *f = &s->frees;
-    const unsigned order = s->h.refcount_order;
-    uint64_t block = block_at(s, cluster / s->ref_per_block), i, v;
-    struct q2_table *t;
-
-    if (!block || (block & (s->cluster - 1))) {
-        q2_corrupt(s, "the cluster at %" PRIu64 " is used but not counted",
-                   cluster << s->cluster_bits);
-        return true;
-    }
-    t = counter_get(s, block, cluster, &i, &f->wait, &f->store);
-    if (!t)
-        return false;
-    v = q2_ref_get(t->data, order, i);
-    if (v) {
-        q2_ref_set(t->data, order, i, v - 1);
-        q2_cache_dirty(t);
-    } else {
-        q2_corrupt(s, "the cluster at %" PRIu64 " is used but counts as free",
-                   cluster << s->cluster_bits);
-    }
-    q2_cache_put(t);
-    if (v == 1) {
-        s->freed++;
-        if (cluster < s->cursor)
-            s->cursor = cluster;
-    }
-    return true;
-}
-
-static bool
-frees_ready(const struct qcow2 *s)
-{
-    const struct q2_frees *f = &s->frees;
-
-    return f->n && f->ring[f->head].after <= s->sync_done;
-}
-
-static void
-frees_go(struct q2_wait *w, int error)
-{
-    struct q2_frees *f = (struct q2_frees *)w;
-    struct qcow2 *s = f->s;
-
-    while (frees_ready(s)) {
-        struct q2_free *e = &f->ring[f->head];
-
-        if (error) {
-            f->lost++; /* its counter can't be read */
-            error = 0;
-        } else if (!frees_one(s, e->first)) {
-            return;
-        }
-        e->first++;
-        if (--e->n)
-            continue;
-        f->head = (f->head + 1) % Q2_FREES;
-        f->n--;
-    }
-    f->working = false;
-    q2_gate_leave(&s->alloc_gate);
-    q2_queue_wake(&f->idle, 0);
-    q2_commit_kick(s);
-}
-
-static void
-frees_stored(struct q2_store *st, int error)
-{
-    struct q2_frees *f = st->data;
-
-    frees_go(&f->wait, error);
-}
-
-void
-q2_frees_run(struct qcow2 *s)
-{
-    struct q2_frees *f = &s->frees;
-
-    if (f->working || !frees_ready(s))
-        return;
-    f->working = true;
-    f->wait.go = frees_go;
-    f->store.done = frees_stored;
-    f->store.data = f;
-    if (q2_gate_take(&s->alloc_gate, &f->wait))
-        frees_go(&f->wait, 0);
-}
-
-void
-q2_free(struct qcow2 *s, uint64_t first, uint64_t n, uint64_t after)
-{
-    struct q2_frees *f = &s->frees;
-    struct q2_free *last = &f->ring[(f->head + f->n + Q2_FREES - 1) % Q2_FREES];
-
-    if (f->n && last->after == after && last->first + last->n == first) {
-        last->n += n;
-    } else if (f->n == Q2_FREES) {
-        f->lost += n;
-    } else {
-        f->ring[(f->head + f->n++) % Q2_FREES] =
-            (struct q2_free){ first, n, after };
-    }
-    q2_frees_run(s);
 }

@@ -48,7 +48,8 @@ commit_over(struct qcow2 *s, int error)
         if (error)
             s->frees.lost += c->old[i].n;
         else
-            q2_free(s, c->old[i].first, c->old[i].n, s->sync_started + 1);
+            q2_free(s, c->old[i].first, c->old[i].n, s->sync_started + 1,
+                    c->old[i].space);
     }
     if (!error || c->changed)
         c->ahead = error != 0;
@@ -61,25 +62,27 @@ commit_over(struct qcow2 *s, int error)
     batch_end(batch, error);
     c->running = false;
     q2_commit_kick(s);
+    if (!c->running)
+        q2_queue_wake(&c->idle, 0);
 }
 
 /* ---- 3: the entries ------------------------------------------------------ */
 
 static void
-old_add(struct q2_commit *c, uint64_t first, uint64_t n)
+old_add(struct q2_commit *c, uint64_t first, uint64_t n, enum q2_space space)
 {
     struct q2_free *last = c->old_n ? &c->old[c->old_n - 1] : NULL;
 
-    if (last && last->first + last->n == first)
+    if (last && last->first + last->n == first && last->space == space)
         last->n += n;
     else
-        c->old[c->old_n++] = (struct q2_free){ first, n, 0 };
+        c->old[c->old_n++] = (struct q2_free){ first, n, 0, space };
 }
 
 /* What an entry pointed to: map.c has judged its place, but for packed ones,
  * whose file may end before they do. */
 static void
-old_entry(struct qcow2 *s, uint64_t e)
+old_entry(struct qcow2 *s, uint64_t e, enum q2_space space)
 {
     uint64_t at, len;
 
@@ -90,9 +93,9 @@ old_entry(struct qcow2 *s, uint64_t e)
         if (at + len > s->fresh || q2_is_fixed(s, at, len))
             q2_corrupt(s, "a compressed cluster, entry %#" PRIx64, e);
         else
-            old_add(&s->commit, at, len);
+            old_add(&s->commit, at, len, space);
     } else if (e & Q2_OFFSET) {
-        old_add(&s->commit, (e & Q2_OFFSET) >> s->cluster_bits, 1);
+        old_add(&s->commit, (e & Q2_OFFSET) >> s->cluster_bits, 1, space);
     }
 }
 
@@ -113,7 +116,7 @@ link_apply(struct qcow2 *s, struct q2_link *k)
             now = s->entry_size == 16 ? 0 : Q2_ZERO;
             bits = Q2_SUB_ZERO;
         }
-        old_entry(s, old);
+        old_entry(s, old, k->space);
         q2_put64(p, now);
         if (s->entry_size == 16)
             q2_put64(p + 8, bits);
@@ -165,7 +168,7 @@ commit_entries(struct qcow2 *s)
 
         q2_put64(s->l1_medium + d->index * 8ull, s->l1[d->index]);
         if (d->old)
-            old_add(c, d->old >> s->cluster_bits, 1);
+            old_add(c, d->old >> s->cluster_bits, 1, Q2_KEEP);
     }
     c->store.done = l2_written;
     c->store.data = s;
@@ -359,6 +362,7 @@ q2_commit_init(struct qcow2 *s)
     struct q2_commit *c = &s->commit;
 
     q2_queue_init(&c->settled);
+    q2_queue_init(&c->idle);
     c->tail = &c->queue;
     c->old = calloc(Q2_FREES + Q2_L1_DIRTY, sizeof(*c->old));
     return c->old ? 0 : -ENOMEM;

@@ -128,7 +128,7 @@ table_switched(struct q2_io *io, int error)
     s->reftable_n = g->table_len / 8;
     s->h.reftable = q2_get64(s->head + Q2_AT_REFTABLE);
     s->h.reftable_clusters = q2_get32(s->head + Q2_AT_REFTABLE_CLUSTERS);
-    q2_free(s, old, old_n, 0);
+    q2_free(s, old, old_n, 0, Q2_KEEP);
     grow_over(g, 0);
 }
 

@@ -180,7 +180,7 @@ own_over(struct qcow2 *s, int error)
     struct q2_wait *then = o->own->then;
 
     if (error && o->alloc.got)
-        q2_free(s, o->alloc.first, 1, 0);
+        q2_free(s, o->alloc.first, 1, 0, Q2_KEEP);
     o->own = NULL;
     then->go(then, error);
     q2_gate_leave(&s->own_gate);

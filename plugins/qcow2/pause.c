@@ -88,6 +88,23 @@ q2_mark(struct qcow2 *s, struct q2_wait *then)
 
 /* ---- a clean end --------------------------------------------------------- */
 
+/* What goes on with no request waiting for it must be over, too: it uses what
+ * stop() frees. */
+static void
+pause_idle(struct q2_wait *w, int error)
+{
+    struct qcow2 *s = ((struct q2_pause *)w)->s;
+
+    (void)error;
+    w->go = pause_idle;
+    if (s->frees.working)
+        q2_queue_add(&s->frees.idle, w);
+    else if (s->commit.running)
+        q2_queue_add(&s->commit.idle, w);
+    else
+        blk_ready(s->layer, 0);
+}
+
 static void
 pause_over(struct q2_pause *p, int error)
 {
@@ -98,7 +115,7 @@ pause_over(struct q2_pause *p, int error)
                 "%s: not closed cleanly (%s): its counters are put right when "
                 "it is opened again",
                 s->path, strerror(-error));
-    blk_ready(s->layer, 0);
+    pause_idle(&p->wait, 0);
 }
 
 static void
@@ -218,7 +235,7 @@ q2_pause(struct blk_layer *l)
     struct q2_pause *p = s->pausing;
 
     if (!s->marked || s->image->readonly || s->image->failed || s->corrupt) {
-        blk_ready(l, 0);
+        pause_idle(&p->wait, 0);
         return;
     }
     /* An empty one: the entries of L1 that nobody waits for. */

@@ -46,7 +46,9 @@ static const struct blk_option options[] = {
 static const struct blk_counter counters[] = {
     { "allocated", offsetof(struct qcow2, allocated), "clusters",
       "taken into use" },
-    { "freed", offsetof(struct qcow2, freed), "clusters", "given back" },
+    { "freed", offsetof(struct qcow2, freed), "clusters", "set free" },
+    { "punched", offsetof(struct qcow2, punched), "bytes",
+      "given back to the file system by discards" },
     { "tables", offsetof(struct qcow2, tables), "clusters", "new L2 tables" },
     { "copied", offsetof(struct qcow2, copied), "requests",
       "writes that had to keep a part of a cluster" },

@@ -8,9 +8,10 @@
  *   cache.c    pieces of tables in memory      pause.c   a clean end
  *   map.c      guest offset to host offset     rw.c      requests
  *   lock.c     who may change which clusters   fetch.c   reading
- *   alloc.c    free clusters, refcounts        write.c   writing new clusters
- *   grow.c     more room for refcounts         range.c   discard and zero
- *   commit.c   L2 entries change, in batches   unpack.c  compressed clusters
+ *   alloc.c    takes free clusters             write.c   writing new clusters
+ *   free.c     gives them back                 range.c   discard and zero
+ *   grow.c     more room for refcounts         unpack.c  compressed clusters
+ *   commit.c   L2 entries change, in batches
  *
  * What makes it safe at any moment (see commit.c):
  *
@@ -218,7 +219,7 @@ struct q2_l1_dirty {
     uint64_t old; /* the table that it no longer points to; 0: none */
 };
 
-/* ---- free clusters (alloc.c, grow.c) ------------------------------------- */
+/* ---- free clusters (alloc.c, free.c, grow.c) ----------------------------- */
 
 struct q2_alloc {
     struct q2_wait wait; /* first */
@@ -253,9 +254,22 @@ void q2_grow_free(struct qcow2 *);
 /* What must never be given away, whatever the counters say. */
 bool q2_is_fixed(const struct qcow2 *, uint64_t first, uint64_t n);
 
+/* Where the block is that has the counters number block * ref_per_block on; 0:
+ * there is none. */
+uint64_t q2_block_at(const struct qcow2 *, uint64_t block);
+/* The piece with the counter of this cluster, of the block at that place,
+ * pinned; *i: its index there.  NULL: w->go() comes, or the store is over. */
+struct q2_table *q2_counter_get(struct qcow2 *, uint64_t block,
+                                uint64_t cluster, uint64_t *i, struct q2_wait *,
+                                struct q2_store *);
+
+/* Whether a cluster that nobody uses any more stays the file's. */
+enum q2_space { Q2_KEEP, Q2_GIVE_BACK };
+
 /* Clusters to be counted down once sync number `after` is over. */
 struct q2_free {
     uint64_t first, n, after;
+    enum q2_space space;
 };
 enum { Q2_FREES = 4096 };
 
@@ -267,11 +281,14 @@ struct q2_frees {
     bool working;
     struct q2_queue idle; /* wait for what is ready to be worked off */
     struct q2_store store;
+    struct blk_io io;
+    uint64_t hole, hole_n; /* clusters, to be given back */
     uint64_t lost; /* clusters that could not be noted: leaks until a mend */
 };
 
 /* Notes them. */
-void q2_free(struct qcow2 *, uint64_t first, uint64_t n, uint64_t after);
+void q2_free(struct qcow2 *, uint64_t first, uint64_t n, uint64_t after,
+             enum q2_space);
 void q2_frees_run(struct qcow2 *);
 
 /* ---- L2 entries change (commit.c) ---------------------------------------- */
@@ -284,8 +301,9 @@ struct q2_link {
     uint64_t off;           /* of the first guest cluster */
     uint32_t n;             /* clusters, all in table */
     enum q2_link_kind kind;
-    uint64_t first; /* host cluster, of DATA */
-    bool linked;    /* entries were changed, maybe not on the medium */
+    enum q2_space space; /* of what it sets free */
+    uint64_t first;      /* host cluster, of DATA */
+    bool linked;         /* entries were changed, maybe not on the medium */
     void (*done)(struct q2_link *, int error);
     void *data;
 };
@@ -301,6 +319,7 @@ struct q2_commit {
     bool settling;
     struct q2_link settle;   /* an empty one, that writes them */
     struct q2_queue settled; /* wait for it */
+    struct q2_queue idle;    /* wait until nothing runs */
     struct q2_wait wait;
     struct q2_io io;
     struct q2_store store;
@@ -477,7 +496,7 @@ struct qcow2 {
 
     /* counters */
     uint64_t allocated, copied, unpacked, freed, commits, batched, tables;
-    uint64_t syncs, mended, leaked, full;
+    uint64_t syncs, mended, leaked, full, punched;
     uint64_t full_ns; /* when that was last logged; 0: never */
 };
 enum { Q2_ZEROES = 64 << 10 };

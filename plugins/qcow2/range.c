@@ -21,6 +21,14 @@ range_kind(const struct q2_req *q)
     return range_off(q) < q->s->below_size ? Q2_LINK_ZERO : Q2_LINK_NONE;
 }
 
+static enum q2_space
+range_space(const struct q2_req *q)
+{
+    return q->req->op == BLK_DISCARD || (q->req->flags & BLK_UNMAP)
+               ? Q2_GIVE_BACK
+               : Q2_KEEP;
+}
+
 static void
 range_linked(struct q2_link *k, int error)
 {
@@ -47,6 +55,7 @@ range_link(struct q2_wait *wait, int error)
     k->off = range_off(q);
     k->n = (uint32_t)(((uint64_t)q->piece + s->cluster - 1) >> s->cluster_bits);
     k->kind = range_kind(q);
+    k->space = range_space(q);
     k->done = range_linked;
     k->data = q;
     q2_commit(s, k);

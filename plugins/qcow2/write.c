@@ -44,7 +44,7 @@ write_over(struct q2_req *q, int error)
         if (w->link.linked)
             q->s->frees.lost += w->alloc.got;
         else
-            q2_free(q->s, w->alloc.first, w->alloc.got, 0);
+            q2_free(q->s, w->alloc.first, w->alloc.got, 0, Q2_KEEP);
     }
     w->alloc.got = 0;
     q2_piece_over(q, error);
@@ -73,6 +73,7 @@ write_written(struct q2_io *io, int error)
     w->link.off = write_off(q) - w->skip;
     w->link.n = (uint32_t)w->alloc.got;
     w->link.kind = Q2_LINK_DATA;
+    w->link.space = Q2_KEEP;
     w->link.first = w->alloc.first;
     w->link.done = write_linked;
     w->link.data = q;

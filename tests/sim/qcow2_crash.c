@@ -172,6 +172,7 @@ faults_begin(void)
     const struct sim_faults faults = {
         .read = 5000,
         .write = 60000,
+        .range = 60000,
         .shorter = 20000,
         .error = dice(2) ? EIO : ENOSPC,
     };
@@ -250,10 +251,15 @@ static void
 file_make(const char *name, const struct image_format *f,
           void (*stamp)(uint8_t *sector, uint64_t number))
 {
+    /* Each cluster that a discard sets free becomes a hole. */
+    static const struct blk_file_info blocks = {
+        .block = 512, .physical = 4096, .mem_align = 1, .discard_align = 512
+    };
     size_t len;
     uint8_t *p = image_make(f, &len, stamp);
 
     sim_file_make(w.sim, name, 0);
+    sim_file_describe(w.sim, name, &blocks);
     sim_file_put(w.sim, name, 0, p, len);
     free(p);
 }

@@ -338,6 +338,108 @@ failed_sync(void)
     run_close(&r);
     qcow2_judge(path, false);
 }
+/* What a discard sets free is space of the file system again; not so what a
+ * snapshot needs, nor with a ZERO that must keep its space. */
+static void
+space_given_back(void)
+{
+    static const struct image_format kept = { 3,    16,         4, false,
+                                              true, QCOW2_DISK, 1 };
+    char dir[256], small[300], command[700];
+    struct stat before, after;
+    struct run r = { 0 };
+
+    snprintf(dir, sizeof(dir), "%s", run_path("space"));
+    snprintf(small, sizeof(small), "%s/image", dir);
+    REQUIRE(!mkdir(dir, 0700));
+    if (mount("none", dir, "tmpfs", 0, "size=8m")) {
+        printf("not tried: no tmpfs can be mounted here\n");
+        return;
+    }
+    snprintf(command, sizeof(command), "cp %s %s",
+             qcow2_image(&qcow2_plain, 0, Q2_MAGIC, 4), small);
+    REQUIRE(!system(command));
+    RUN(r, "qcow2 path=%s", small);
+    memset(buf, 1, sizeof(buf));
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 0, buf, QCOW2_DISK), 0);
+    CHECK_EQ(run_io(&r, BLK_ZERO, 0, 0, NULL, 65536), 0);
+    CHECK_EQ(run_io(&r, BLK_FLUSH, 0, 0, NULL, 0), 0);
+    CHECK_EQ(run_counter(&r, 0, "punched"), 0);
+    REQUIRE(!stat(small, &before));
+    CHECK_EQ(run_io(&r, BLK_DISCARD, 0, 65536, NULL, 65536 * 12 + 512), 0);
+    CHECK_EQ(run_io(&r, BLK_ZERO, BLK_UNMAP, 65536 * 14, NULL, 65536), 0);
+    CHECK_EQ(run_counter(&r, 0, "punched"), 0); /* it is not durable */
+    CHECK_EQ(run_pause(&r), 0);
+    CHECK_EQ(run_resume(&r), 0);
+    CHECK_EQ(run_counter(&r, 0, "punched"), 65536 * 13);
+    REQUIRE(!stat(small, &after));
+    CHECK_EQ(before.st_blocks - after.st_blocks, 65536 * 13 / 512);
+    CHECK_EQ(run_io(&r, BLK_READ, 0, 65536 * 13, buf, 65536), 0);
+    CHECK_EQ(buf[0] + buf[65535], 2);
+    run_close(&r);
+    qcow2_judge(small, true);
+    snprintf(command, sizeof(command), "cp %s %s",
+             qcow2_image(&kept, 0, Q2_MAGIC, 4), small);
+    REQUIRE(!system(command));
+    RUN(r, "qcow2 path=%s", small);
+    CHECK_EQ(run_io(&r, BLK_DISCARD, 0, 0, NULL, QCOW2_DISK), 0);
+    CHECK_EQ(run_pause(&r), 0);
+    CHECK_EQ(run_counter(&r, 0, "punched"), 0);
+    run_close(&r);
+    qcow2_judge(small, true);
+    CHECK(!umount(dir));
+}
+
+/* A disk that has ended is not freed while the file is still being worked on.
+ */
+static int
+fault_hole(struct run *r, struct blk_io *io)
+{
+    (void)r;
+    if (io->op == BLK_IO_PUNCH)
+        return RUN_HOLD;
+    return io->op == BLK_IO_SYNC && fault_every ? -EIO : 0;
+}
+
+static bool let_go;
+
+static void
+let_go_fire(struct blk_timer *t)
+{
+    let_go = true;
+    run_release(t->data, 0);
+}
+
+static void
+ended_while_busy(void)
+{
+    const char *path = qcow2_image(&qcow2_plain, 0, Q2_MAGIC, 4);
+    struct run r = { 0 };
+    struct blk_timer t = { .fire = let_go_fire, .data = &r };
+    int fd = open(run_file("holes", 4096), O_RDWR | O_CLOEXEC);
+
+    if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096)) {
+        printf("not tried: this file system makes no holes\n");
+        close(fd);
+        return;
+    }
+    close(fd);
+    RUN(r, "qcow2 path=%s", path);
+    r.fault = fault_hole;
+    fault_every = 0;
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 0, buf, 65536), 0);
+    CHECK_EQ(run_io(&r, BLK_DISCARD, 0, 0, NULL, 65536), 0);
+    CHECK_EQ(run_io(&r, BLK_FLUSH, 0, 0, NULL, 0), 0);
+    RUN_WAIT(r, r.helds);
+    fault_every = 1;
+    CHECK_EQ(run_io(&r, BLK_FLUSH, 0, 0, NULL, 0), -EIO);
+    CHECK_EQ(r.fatals, 1);
+    r.loop->ops->timer_start(r.loop, &t, 50000000);
+    run_close(&r);
+    CHECK(let_go);
+    fault_every = 0;
+}
+
 /* No space for a larger refcount table: it is tried at the same place again,
  * so that the file does not become longer by each try. */
 static int
@@ -447,6 +549,8 @@ main(int argc, char **argv)
     TEST(no_space_half_way);
     TEST(full_file_system);
     TEST(no_space_for_counters);
+    TEST(space_given_back);
+    TEST(ended_while_busy);
     TEST(entries_not_written);
     TEST(errors);
     TEST(failed_sync);
