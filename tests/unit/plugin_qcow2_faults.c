@@ -18,13 +18,13 @@ static uint8_t buf[1 << 20] __attribute__((aligned(4096)));
 static int fault_error;
 static unsigned fault_every;
 
-/* Every so many writes and reads fail; syncs do not. */
+/* Every so many writes, reads and holes fail; syncs do not. */
 static int
 fault_some(struct run *r, struct blk_io *io)
 {
     if (io->op == BLK_IO_SYNC || !fault_every || run_random(r) % fault_every)
         return 0;
-    return run_random(r) % 3 ? fault_error : RUN_SHORT;
+    return run_random(r) % 3 || !io->n ? fault_error : RUN_SHORT;
 }
 
 static int
