@@ -42,10 +42,28 @@ answered(void *data, int *error)
         return 1;
     }
     c->error = *error;
+    if (!c->error && c->op == BLK_READ && c->got != c->len)
+        c->error = EPROTO;
     c->conn->flying--;
     TAILQ_REMOVE(&n->flying, c, link);
     TAILQ_INSERT_TAIL(&n->ended, c, link);
     return 1;
+}
+
+/* libnbd sees to it that a piece is inside of the request, not that there are
+ * all of them: where none is it leaves zeroes. */
+static int
+piece(void *data, const void *buffer, size_t len, uint64_t off, unsigned status,
+      int *error)
+{
+    struct nbd_cmd *c = data;
+
+    (void)buffer;
+    (void)off;
+    (void)error;
+    if (status != LIBNBD_READ_ERROR)
+        c->got += len;
+    return 0;
 }
 
 /* The memory of a READ: the guest's own, where it is in one piece. */
@@ -101,11 +119,13 @@ static int64_t
 call(struct nbd_cmd *c, struct nbd_handle *h, uint8_t *buffer)
 {
     const nbd_completion_callback cb = { .callback = answered, .user_data = c };
+    const nbd_chunk_callback each = { .callback = piece, .user_data = c };
     uint32_t fua = c->flags & BLK_FUA ? LIBNBD_CMD_FLAG_FUA : 0;
 
     switch (c->op) {
     case BLK_READ:
-        return nbd_aio_pread(h, buffer, c->len, c->off, cb, 0);
+        c->got = 0;
+        return nbd_aio_pread_structured(h, buffer, c->len, c->off, each, cb, 0);
     case BLK_WRITE:
         return nbd_aio_pwrite(h, c->kept->data, c->len, c->off, cb, fua);
     case BLK_FLUSH:
@@ -296,6 +316,11 @@ write_ended(struct nbd *n, struct nbd_cmd *c)
 static void
 read_ended(struct nbd *n, struct nbd_cmd *c)
 {
+    if (c->error == EPROTO)
+        blk_log(n->layer, BLK_ERR,
+                "%s: the server's answer to a read is not whole: it ends with "
+                "an error",
+                n->uri);
     if (!c->kept)
         return;
     if (!c->error)

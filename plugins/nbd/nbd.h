@@ -46,6 +46,7 @@ struct nbd_cmd {
     struct nbd_conn *conn;   /* while it flies */
     struct kept_entry *kept; /* of what writes: its data; READ: its bounce */
     uint64_t off, since_ns;
+    uint64_t got; /* READ: bytes that were answered, by this connection */
     uint64_t seq; /* FLUSH: the acknowledgements before it was sent */
     uint32_t len;
     int error; /* of the answer: 0 or errno */

@@ -6,7 +6,8 @@ PLUGIN_TESTS = tests/unit/plugin_match tests/unit/plugin_static \
 	tests/unit/plugin_delay tests/unit/plugin_error \
 	tests/unit/plugin_trace tests/unit/plugin_file \
 	tests/unit/plugin_file_life tests/functional/plugin_4kn \
-	tests/functional/plugin_fio tests/functional/plugin_nbd
+	tests/functional/plugin_fio tests/functional/plugin_nbd \
+	tests/functional/plugin_nbd_liar
 check_PROGRAMS += $(PLUGIN_TESTS)
 TESTS += $(PLUGIN_TESTS) tests/functional/limit
 EXTRA_DIST += tests/functional/limit
@@ -67,5 +68,10 @@ tests_functional_plugin_nbd_SOURCES = tests/functional/plugin_nbd.c \
 	tests/functional/nbd_server.c tests/functional/nbd_server.h
 tests_functional_plugin_nbd_LDFLAGS = $(plugin_test_ldflags)
 tests_functional_plugin_nbd_LDADD = $(plugin_test_ldadd)
+tests_functional_plugin_nbd_liar_SOURCES = tests/functional/plugin_nbd_liar.c \
+	tests/functional/nbd_liar.c tests/functional/nbd_liar_reply.c \
+	tests/functional/nbd_liar.h
+tests_functional_plugin_nbd_liar_LDFLAGS = $(plugin_test_ldflags)
+tests_functional_plugin_nbd_liar_LDADD = $(plugin_test_ldadd)
 dist_check_SCRIPTS += tests/functional/nbd_daemon
 TESTS += tests/functional/nbd_daemon

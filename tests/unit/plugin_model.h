@@ -15,6 +15,7 @@ struct model {
     uint64_t size;
     uint8_t *data;        /* what the disk holds */
     bool trim;            /* DISCARD leaves zeroes, in whole grains */
+    bool reads_may_fail;  /* they are counted in errors, not more */
     bool no_zero;         /* ZERO is not offered */
     uint32_t grain, unit; /* of discards; of offsets and lengths */
     unsigned left, errors, flights;
