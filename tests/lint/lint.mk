@@ -5,8 +5,8 @@ TESTS += tests/lint/spdx tests/lint/format tests/lint/size \
 	tests/lint/workplace tests/lint/systemd-score tests/lint/mistakes
 EXTRA_DIST += tests/lint/files.sh
 
-dist_check_SCRIPTS += tests/lint/manpages
-TESTS += tests/lint/manpages
+dist_check_SCRIPTS += tests/lint/manpages tests/lint/options
+TESTS += tests/lint/manpages tests/lint/options
 check_PROGRAMS += tests/lint/plugin_options
 tests_lint_plugin_options_LDADD = libchain.a libhost.a $(HOST_LIBS) -ldl
 tests_lint_plugin_options_LDFLAGS = $(AM_LDFLAGS) \

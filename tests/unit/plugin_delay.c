@@ -123,6 +123,42 @@ stops_after_count(void)
     run_close(&r);
 }
 
+static uint64_t
+delayed_of(struct run *r, unsigned n, uint64_t off)
+{
+    const uint64_t before = run_counter(r, 0, "delayed");
+
+    while (n-- > 0)
+        took(r, BLK_READ, off);
+    return run_counter(r, 0, "delayed") - before;
+}
+
+static void
+holds_whom_it_is_told(void)
+{
+    struct sim *sim = sim_new(1);
+    struct run r = { .sim = sim };
+    uint64_t n;
+
+    RUN(r, "delay time=1ms every=3 | memory size=1M");
+    CHECK_EQ(delayed_of(&r, 2, 0), 0);
+    CHECK_EQ(delayed_of(&r, 1, 0), 1);
+    CHECK_EQ(delayed_of(&r, 9, 0), 3);
+    run_close(&r);
+    RUN(r, "delay time=1ms from=4k to=8k | memory size=1M");
+    CHECK_EQ(delayed_of(&r, 1, 3584), 0);
+    CHECK_EQ(delayed_of(&r, 1, 4096), 1);
+    CHECK_EQ(delayed_of(&r, 1, 7680), 1);
+    CHECK_EQ(delayed_of(&r, 1, 8192), 0);
+    run_close(&r);
+    r.seed = 3;
+    RUN(r, "delay time=1ms probability=0.25 | memory size=1M");
+    n = delayed_of(&r, 400, 0);
+    CHECK(n > 50 && n < 150);
+    run_close(&r);
+    sim_free(sim);
+}
+
 static void
 refuses_nonsense(void)
 {
@@ -146,6 +182,7 @@ main(int argc, char **argv)
     TEST(drain_lets_go_at_once);
     TEST(leaves_in_any_order);
     TEST(stops_after_count);
+    TEST(holds_whom_it_is_told);
     TEST(refuses_nonsense);
     return test_end();
 }

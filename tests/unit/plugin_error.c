@@ -137,6 +137,27 @@ layers_stack(void)
     run_close(&r);
 }
 
+/* Only when it is told to, at the first that fails, and once. */
+static void
+fatal_is_for_good(void)
+{
+    struct run r = { 0 };
+
+    RUN(r, "error op=write errno=ENODEV | memory size=1M");
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 0, buf, 512), -ENODEV);
+    CHECK_EQ(r.fatals, 0);
+    run_close(&r);
+    RUN(r, "error op=write errno=ENODEV fatal=yes | memory size=1M");
+    CHECK_EQ(run_io(&r, BLK_READ, 0, 0, buf, 512), 0);
+    CHECK_EQ(r.fatals, 0);
+    CHECK(run_io(&r, BLK_WRITE, 0, 0, buf, 512) < 0);
+    RUN_WAIT(r, r.fatals);
+    CHECK(strstr(r.fatal, "told to fail for good (ENODEV)"));
+    CHECK(run_io(&r, BLK_WRITE, 0, 0, buf, 512) < 0);
+    CHECK_EQ(r.fatals, 1);
+    run_close(&r);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -148,5 +169,6 @@ main(int argc, char **argv)
     TEST(every_and_count);
     TEST(probability_comes_from_the_seed);
     TEST(layers_stack);
+    TEST(fatal_is_for_good);
     return test_end();
 }
