@@ -97,6 +97,12 @@ check_plain(const struct crypt *d, char *why, size_t why_size)
                  "says where its data begins");
         return -EINVAL;
     }
+    if (d->mode != CRYPT_MODE_PLAIN && d->plain_sector != 512) {
+        snprintf(why, why_size,
+                 "sector: expected mode = \"plain\" with it; a LUKS header "
+                 "says how long its sectors are");
+        return -EINVAL;
+    }
     if (d->mode == CRYPT_MODE_PLAIN && d->header) {
         snprintf(why, why_size,
                  "header: expected mode = \"luks\" with it; plain has none");
@@ -177,6 +183,10 @@ crypt_ready(struct blk_layer *l, int error)
         if (error == -EINVAL)
             blk_why(l, "libcrypto does not take the key: both halves of it "
                        "are equal, or it can't be kept in locked memory");
+        else if (error)
+            blk_why(l, "no memory for requests, or none that can be locked for "
+                       "the key: make memory smaller, or raise the limit of "
+                       "locked memory (LimitMEMLOCK= of the unit)");
     }
     /* From now on only libcrypto has it. */
     secret_unmap(d->key, LUKS_KEY_BYTES);

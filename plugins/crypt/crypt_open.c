@@ -267,7 +267,10 @@ begin_luks(struct crypt_opening *o, uint64_t size)
         unit = LUKS_HEAD;
     if (size < unit) {
         snprintf(o->why, sizeof(o->why),
-                 "expected a LUKS header, found only %" PRIu64 " bytes", size);
+                 "expected a LUKS header, found only %" PRIu64 " bytes: make "
+                 "one with cryptsetup luksFormat, or name it by the option "
+                 "header",
+                 size);
         over(o, -EINVAL);
         return;
     }
@@ -343,8 +346,10 @@ crypt_open(struct blk_layer *l)
 
     d->key = secret_map(LUKS_KEY_BYTES);
     if (!o || !d->key) {
-        blk_why(l, "can't lock memory for the key: raise the limit of locked "
-                   "memory (LimitMEMLOCK= of the unit)");
+        blk_why(l, "%s",
+                d->key ? "no memory"
+                       : "can't lock memory for the key: raise the limit of "
+                         "locked memory (LimitMEMLOCK= of the unit)");
         free(o);
         crypt_ready(l, -ENOMEM);
         return;

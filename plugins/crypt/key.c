@@ -62,7 +62,7 @@ key_file(struct key *k, const char *path, char *why, size_t n)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), rc;
     size_t room = 4096;
-    struct stat st;
+    struct stat st = { 0 };
 
     if (fd < 0)
         return fail(-errno, why, n, "%s: can't open it: %s", k->name,

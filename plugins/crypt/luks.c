@@ -46,13 +46,20 @@ take_log(int level, const char *text, void *data)
 
 /* ---- how much of it ------------------------------------------------------ */
 
+static bool
+is_ours(const uint8_t *head, size_t size)
+{
+    static const uint8_t magic[6] = { 'L', 'U', 'K', 'S', 0xba, 0xbe };
+
+    return size >= sizeof(magic) && !memcmp(head, magic, sizeof(magic));
+}
+
 /* LUKS2 has a second copy of its header, which the library looks for when the
  * first one is damaged; where that is only the first one tells. */
 size_t
 luks_first(const uint8_t *head, size_t size)
 {
-    static const uint8_t magic[6] = { 'L', 'U', 'K', 'S', 0xba, 0xbe };
-    const bool ours = !memcmp(head, magic, sizeof(magic));
+    const bool ours = is_ours(head, LUKS_HEAD);
     const uint64_t version = big_endian(head + 6, 2);
     uint64_t want = LUKS_HEADERS;
 
@@ -222,6 +229,32 @@ check_layout(struct luks *h, char *why, size_t n)
 
 /* ---- the library --------------------------------------------------------- */
 
+/* What was a header once is in front of somebody's data: to make a new one is
+ * no advice to give.  The library calls the copy by a name of our own. */
+static int
+not_loaded(const struct luks *h, const uint8_t *copy, size_t size, int rc,
+           char *why, size_t n)
+{
+    static const char path[] = "Device /proc/self/fd/";
+    const char *said = h->said[0] ? h->said : strerror(-rc), *the = "";
+
+    if (!strncmp(said, path, sizeof(path) - 1)) {
+        said += sizeof(path) - 1;
+        said += strspn(said, "0123456789 ");
+        the = "it ";
+    }
+    if (is_ours(copy, size))
+        return fail(-EINVAL, why, n,
+                    "expected a LUKS header that is whole, found one that is "
+                    "damaged or cut off (%s%s): bring it back with cryptsetup "
+                    "luksHeaderRestore, or name a backup by the option header",
+                    the, said);
+    return fail(-EINVAL, why, n,
+                "expected a LUKS header, found none (%s%s): make one with "
+                "cryptsetup luksFormat, or name it by the option header",
+                the, said);
+}
+
 int
 luks_load(struct luks *h, int fd, const uint8_t *copy, size_t size, char *why,
           size_t n)
@@ -239,11 +272,7 @@ luks_load(struct luks *h, int fd, const uint8_t *copy, size_t size, char *why,
     crypt_set_log_callback(h->cd, take_log, h);
     rc = crypt_load(h->cd, CRYPT_LUKS, NULL);
     if (rc)
-        return fail(-EINVAL, why, n,
-                    "expected a LUKS header, found none that is whole (%s): "
-                    "make one with cryptsetup luksFormat, or name it by the "
-                    "option header",
-                    h->said[0] ? h->said : strerror(-rc));
+        return not_loaded(h, copy, size, rc, why, n);
     h->version = strcmp(crypt_get_type(h->cd), CRYPT_LUKS1) ? 2 : 1;
     rc = check_cipher(h, why, n);
     if (!rc)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Tests of the crypt plugin.
 if HAVE_CRYPT
-CRYPT_TESTS = tests/unit/crypt_xts tests/unit/plugin_crypt
+CRYPT_TESTS = tests/unit/crypt_xts tests/unit/plugin_crypt \
+	tests/unit/plugin_crypt_odd
 check_PROGRAMS += $(CRYPT_TESTS) tests/functional/crypt_raw
 TESTS += $(CRYPT_TESTS) tests/functional/crypt tests/functional/stack
 tests_functional_crypt_raw_SOURCES = tests/functional/crypt_raw.c
@@ -11,6 +12,10 @@ tests_unit_crypt_xts_SOURCES = tests/unit/crypt_xts.c
 tests_unit_crypt_xts_CFLAGS = $(CRYPT_CFLAGS) $(AM_CFLAGS)
 tests_unit_crypt_xts_LDADD = $(CRYPT_LIBS)
 tests_unit_plugin_crypt_SOURCES = tests/unit/plugin_crypt.c
+tests_unit_plugin_crypt_odd_SOURCES = tests/unit/plugin_crypt_odd.c
+tests_unit_plugin_crypt_odd_CFLAGS = $(CRYPT_CFLAGS) $(AM_CFLAGS)
+tests_unit_plugin_crypt_odd_LDFLAGS = $(plugin_test_ldflags)
+tests_unit_plugin_crypt_odd_LDADD = $(plugin_test_ldadd) $(CRYPT_LIBS)
 tests_unit_plugin_crypt_CFLAGS = $(CRYPT_CFLAGS) $(AM_CFLAGS)
 tests_unit_plugin_crypt_LDFLAGS = $(plugin_test_ldflags)
 tests_unit_plugin_crypt_LDADD = $(plugin_test_ldadd) $(CRYPT_LIBS)
@@ -28,7 +33,8 @@ tests_sim_stack_crash_LDADD = plugins/libcrypt_static.a $(qcow2_test_libs) \
 	plugins/libplugins_static.a libchain.a libhost.a $(HOST_LIBS) \
 	$(CRYPT_LIBS) -ldl
 endif
-EXTRA_DIST += tests/functional/crypt tests/functional/stack
+EXTRA_DIST += tests/functional/crypt tests/functional/stack \
+	tests/unit/crypt_kit.h
 dist_check_SCRIPTS += tests/sim/stack-mutants
 
 # Headers of any bytes.
