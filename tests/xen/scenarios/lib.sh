@@ -42,9 +42,14 @@ wait_for() { # SECONDS WHAT COMMAND…
     shift 2
     until "$@" > /dev/null 2>&1; do
         [ $SECONDS -lt $end ] || fail "waited in vain: $what"
-        sleep 0.2
+        nap 0.3
     done
 }
+# What waits must not take the processor from what it waits for, and to start a
+# program costs twenty times as much here as to read a console: so this is sleep
+# without one.
+exec {nap}<> <(:)
+nap() { read -rt "$1" -u "$nap" || :; }
 
 # ---- back-ends ------------------------------------------------------------
 
@@ -184,7 +189,14 @@ job() { # NAME: standard input becomes a job; sets $job
 }
 
 console() { cat "$consoles/guest-$1.log" 2>/dev/null | tr -d '\r'; }
-said() { grep -qE -- "$2" "$consoles/guest-$1.log" 2>/dev/null; } # NAME PATTERN
+said() { # NAME PATTERN: in a line of its console; without a program
+    local line lines
+    { mapfile -t lines < "$consoles/guest-$1.log"; } 2>/dev/null || return
+    for line in "${lines[@]}"; do
+        [[ ! $line =~ $2 ]] || return 0
+    done
+    return 1
+}
 # A job that goes on while `[ ! -e /sys/block/xvdc ]`: tell it to stop.
 guest_stop() {
     local spec path
@@ -194,7 +206,14 @@ guest_stop() {
     check "attach the stop sign" xl block-attach "$1" "$spec"
 }
 alive() { xl domid "$1" > /dev/null 2>&1; }
-ended() { said "$1" '^LAB-JOB-END' || ! alive "$1"; }
+# xl is dear: whether it died without a word is asked every five seconds.
+asked=0
+ended() {
+    ! said "$1" '^LAB-JOB-END [0-9]+ ' || return 0
+    [ $((SECONDS - asked)) -ge 5 ] || return 1
+    asked=$SECONDS
+    ! alive "$1"
+}
 
 # Wait for the end of a guest's job; its status must be 0; then it goes.
 guest_end() { # NAME SECONDS
@@ -211,7 +230,7 @@ guest_gone() { # NAME: it has 20 s to go by itself
     local end=$((SECONDS + 20))
     while alive "$1"; do
         [ $SECONDS -lt $end ] || { xl destroy "$1"; break; }
-        sleep 0.2
+        nap 0.5
     done
     note "$1 is gone"
 }
