@@ -82,8 +82,11 @@ struct commons {
 
 void commons_init(struct commons *);
 
+struct fronts; /* front/front.h */
+
 struct loop {
     const struct loop_ops *ops;
+    struct fronts *fronts;   /* of a data loop: to be a front-end; or NULL */
     const char *name;        /* "control", "data0"; also the thread's name */
     struct commons *commons; /* lent, before there is a chain; else own */
     struct commons own;
@@ -201,6 +204,45 @@ void local_share_close(struct local_share *);
 int local_share_dup(struct local_share *to, const struct local_share *from);
 /* Dups what it needs of the share. */
 int tap_local_open(struct tap **, struct loop *, const struct local_share *);
+
+/* ---- device channels, the front-end's end -------------------------------- */
+
+/* An event channel that another domain may bind to; the caller's memory until
+ * it is closed. */
+struct gate_port {
+    /* Masked until unmask(); from the loop. */
+    void (*fired)(struct gate_port *);
+    void *data;
+    uint32_t number;        /* to tell the other domain */
+    struct gate_port *next; /* the gate's */
+};
+
+struct gate;
+
+struct gate_ops {
+    /* n zeroed pages in one contiguous range that the domain may map and
+     * write; all or nothing.  0, or -errno with a sentence in why. */
+    int (*grant)(struct gate *, uint32_t domid, unsigned n, uint32_t *refs,
+                 void **addr, char *why, size_t why_size);
+    /* What the domain still has mapped stays its: the memory is given back
+     * when both have let go. */
+    void (*ungrant)(struct gate *, void *addr, unsigned n);
+    /* 0 or -errno; sets number. */
+    int (*open)(struct gate *, uint32_t domid, struct gate_port *);
+    void (*close)(struct gate *, struct gate_port *);
+    void (*notify)(struct gate *, struct gate_port *);
+    void (*unmask)(struct gate *, struct gate_port *);
+    void (*free)(struct gate *);
+};
+
+struct gate {
+    const struct gate_ops *ops;
+    struct loop *loop;
+};
+
+/* /dev/xen/gntalloc and /dev/xen/evtchn; on a data loop.  Must be opened before
+ * privileges go.  0, or -errno with a sentence in why. */
+int gate_xen_open(struct gate **, struct loop *, char *why, size_t n);
 
 /* ---- shared memory ------------------------------------------------------- */
 

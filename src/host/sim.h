@@ -134,6 +134,11 @@ void sim_store_conflicts(struct sim *, unsigned n);
 
 struct tap *sim_tap_new(struct sim *, struct loop *);
 
+/* Of a domain that is a front-end: what it grants and opens. */
+struct gate *sim_gate_new(struct sim *, struct loop *, uint32_t domid);
+/* That many pages can be granted at a time by all gates; 0: no limit. */
+void sim_gate_limit(struct sim *, unsigned pages);
+
 /* The front-end's side.  A page, zeroed, granted by the domain as ref; what
  * was granted as this ref before is forgotten.  NULL: no page is left. */
 void *sim_grant(struct sim *, uint32_t domid, uint32_t ref, bool readonly);

@@ -59,6 +59,7 @@ struct sim_grants {
     struct peer *peers;
     struct sim_tap *taps;
     uint32_t last_port;
+    uint32_t gate_refs, gate_pages, gate_limit; /* sim_gate.c */
     struct sim_tap_faults faults;
 };
 
