@@ -8,7 +8,7 @@ PLUGIN_LDFLAGS = -module -avoid-version -shared \
 plugin_LTLIBRARIES += plugins/delay.la plugins/error.la plugins/file.la \
 	plugins/limit.la \
 	plugins/memory.la plugins/nbd.la plugins/null.la plugins/trace.la \
-	plugins/qcow2.la
+	plugins/qcow2.la plugins/vbd.la
 
 match_sources = plugins/common/match.c plugins/common/match.h
 delay_sources = plugins/delay/delay.c
@@ -29,6 +29,7 @@ qcow2_sources = plugins/qcow2/qcow2.c plugins/qcow2/qcow2.h \
 	plugins/qcow2/fetch.c plugins/qcow2/unpack.c plugins/qcow2/write.c \
 	plugins/qcow2/range.c plugins/qcow2/rw.c plugins/qcow2/pause.c \
 	plugins/qcow2/mend.c plugins/qcow2/open.c plugins/qcow2/tables.c
+vbd_sources = plugins/vbd/vbd.c
 trace_sources = plugins/trace/trace.c plugins/trace/writer.c \
 	plugins/trace/writer.h
 
@@ -53,6 +54,8 @@ plugins_qcow2_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_qcow2_la_LIBADD = $(ZLIB_LIBS) $(ZSTD_LIBS)
 plugins_trace_la_SOURCES = $(trace_sources) $(match_sources)
 plugins_trace_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_vbd_la_SOURCES = $(vbd_sources)
+plugins_vbd_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 
 # On libraries that no other program of ours needs: so not in the static one.
 crypt_sources = plugins/crypt/crypt.c plugins/crypt/crypt.h \
@@ -79,7 +82,8 @@ dist_man_MANS += plugins/delay/blktap-delay.7 plugins/error/blktap-error.7 \
 	plugins/file/blktap-file.7 plugins/memory/blktap-memory.7 \
 	plugins/limit/blktap-limit.7 plugins/nbd/blktap-nbd.7 \
 	plugins/null/blktap-null.7 \
-	plugins/qcow2/blktap-qcow2.7 plugins/trace/blktap-trace.7
+	plugins/qcow2/blktap-qcow2.7 plugins/trace/blktap-trace.7 \
+	plugins/vbd/blktap-vbd.7
 
 include tests/unit/plugin.mk
 include tests/unit/qcow2.mk

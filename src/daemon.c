@@ -112,6 +112,8 @@ data_loops_stop(struct daemon *d)
             sweep_free(l->sweep);
         if (l->tap)
             l->tap->ops->free(l->tap);
+        if (l->gate)
+            l->gate->ops->free(l->gate);
         l->loop->ops->free(l->loop);
     }
     d->loops = 0;
@@ -226,6 +228,26 @@ daemon_load(struct daemon *d, char *why, size_t n)
     return 0;
 }
 
+/* Without gntalloc there are no front-ends, and everything else works. */
+static int
+fronts_open(struct daemon *d, char *why, size_t n)
+{
+    char no_gate[200];
+    int rc = store_xen_open(&d->front_store, d->control, why, n);
+
+    if (!rc)
+        rc = front_links_new(&d->links, d->control, d->front_store);
+    for (unsigned i = 0; !rc && i < d->loops; i++) {
+        struct data_loop *l = &d->data[i];
+
+        no_gate[0] = '\0';
+        if (gate_xen_open(&l->gate, l->loop, no_gate, sizeof no_gate))
+            l->gate = NULL;
+        fronts_init(&l->fronts, l->loop, l->gate, d->links, no_gate);
+    }
+    return rc;
+}
+
 /* All that may need root: sockets, devices, XenStore. */
 static int
 daemon_open(struct daemon *d, char *why, size_t n)
@@ -242,6 +264,8 @@ daemon_open(struct daemon *d, char *why, size_t n)
         return rc;
     if (d->host == HOST_XEN) {
         rc = store_xen_open(&d->store, d->control, why, n);
+        if (!rc)
+            rc = fronts_open(d, why, n);
         if (rc)
             return rc;
     }
@@ -472,6 +496,9 @@ daemon_free(struct daemon *d)
     data_loops_stop(d);
     disks_free(d->disks);
     keep_close(&d->keep);
+    front_links_free(d->links);
+    if (d->front_store)
+        d->front_store->ops->free(d->front_store);
     if (d->store)
         d->store->ops->free(d->store);
     if (d->control)

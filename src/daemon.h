@@ -15,6 +15,7 @@
 
 #include "config/config.h"
 #include "control/commands.h"
+#include "front/front.h"
 #include "keep.h"
 #include "lastconf.h"
 
@@ -26,6 +27,8 @@ struct data_loop {
     struct loop *loop;
     struct tap *tap;
     struct sweep *sweep;
+    struct gate *gate; /* for being a front-end; may be NULL */
+    struct fronts fronts;
     char name[16];
     pthread_t thread;
     bool started;
@@ -45,6 +48,8 @@ struct daemon {
     struct loop *data_loops[DATA_LOOPS_MAX];
     struct sweep *sweeps[DATA_LOOPS_MAX];
     struct store *store;
+    struct store *front_store; /* the front-ends' own connection */
+    struct front_links *links;
     struct xenbus *xenbus;
     struct disks *disks;
     struct keep keep;

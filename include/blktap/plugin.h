@@ -366,6 +366,11 @@ struct blk_watch {
 void blk_watch_start(struct blk_layer *, struct blk_watch *);
 void blk_watch_stop(struct blk_layer *, struct blk_watch *);
 
+/* For the tail vbd: the fronts of this loop, see src/front/front.h; NULL where
+ * there is no Xen. */
+struct fronts;
+struct fronts *blk_fronts(struct blk_layer *);
+
 #pragma GCC visibility pop
 
 /* The one symbol of a module; with BLK_STATIC, one of many in a program. */

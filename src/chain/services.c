@@ -108,6 +108,12 @@ blk_watch_stop(struct blk_layer *l, struct blk_watch *w)
     loop->ops->watch_stop(loop, w);
 }
 
+struct fronts *
+blk_fronts(struct blk_layer *l)
+{
+    return l->chain->loop->fronts;
+}
+
 /* ---- sentences ----------------------------------------------------------- */
 
 __attribute__((format(printf, 3, 0))) static void

@@ -405,6 +405,7 @@ run_open(struct run *r, enum run_mode mode, const char *fmt, ...)
     uint64_t seed = r->seed;
     bool no_uring = r->no_uring;
     struct sim *sim = r->sim;
+    void (*looped)(struct run *) = r->looped;
     va_list ap;
 
     setenv("BLKTAPD_PLUGINDIR", PLUGIN_BUILDDIR, 0);
@@ -423,6 +424,8 @@ run_open(struct run *r, enum run_mode mode, const char *fmt, ...)
                                 sizeof(r->why)));
     r->loop->commons = run_commons();
     door_put(r);
+    if (looped)
+        looped(r);
     va_start(ap, fmt);
     s = spec_parse(mode, fmt, ap);
     va_end(ap);

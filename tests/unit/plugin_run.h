@@ -46,6 +46,7 @@ struct run {
     uint64_t seed;
     bool no_uring;   /* workers do the I/O */
     struct sim *sim; /* not NULL: a loop of this world, in its time */
+    void (*looped)(struct run *); /* called when there is a loop */
     /* Asked for each I/O: 0: the host does it; else it ends with this status,
      * or, RUN_SHORT, the host does but the first part; RUN_HOLD: it waits for
      * run_release(). */

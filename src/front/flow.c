@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * flow.c: requests into the ring, answers out of it.
+ *
+ *   submit ─► waiting ─► pages, ring ─► the back-end ─► answer ─► done()
+ *                ▲            │ it went away
+ *                └────────────┘ with their pages: a write's data are in them
+ *
+ * What can run out, pages or slots, leaves requests waiting; none fails.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "front/private.h"
+
+/* An event that brings no answer costs us a look.  After that many in a row
+ * the port stays masked for a while: a back-end that sends nothing but events
+ * costs a look in a millisecond. */
+#define CALM_NS UINT64_C(1000000)
+enum { EMPTY_MAX = 32 };
+
+/* ---- lists --------------------------------------------------------------- */
+
+void
+front_push(struct front_list *l, struct front_io *io)
+{
+    io->next = NULL;
+    *l->tail = io;
+    l->tail = &io->next;
+}
+
+static void
+push_first(struct front_list *l, struct front_io *io)
+{
+    io->next = l->head;
+    if (!l->head)
+        l->tail = &io->next;
+    l->head = io;
+}
+
+static struct front_io *
+pop(struct front_list *l)
+{
+    struct front_io *io = l->head;
+
+    if (!io)
+        return NULL;
+    l->head = io->next;
+    if (!l->head)
+        l->tail = &l->head;
+    return io;
+}
+
+/* ---- pages --------------------------------------------------------------- */
+
+static bool
+has_data(const struct front_io *io)
+{
+    return io->op == BLK_READ || io->op == BLK_WRITE;
+}
+
+static unsigned
+pages_of(const struct front_io *io)
+{
+    return (io->len + FRONT_PAGE - 1) / FRONT_PAGE;
+}
+
+enum direction { TO_PAGES, FROM_PAGES };
+
+static void
+copy(struct front *f, const struct front_io *io, enum direction d)
+{
+    uint16_t page = io->page;
+    uint32_t at, part;
+
+    for (at = 0; at < io->len; at += part, page = f->pool.next[page]) {
+        char *here = f->pool.base + (size_t)page * FRONT_PAGE;
+
+        part = io->len - at < FRONT_PAGE ? io->len - at : FRONT_PAGE;
+        if (d == TO_PAGES)
+            blk_sg_read(io->sg, at, here, part);
+        else
+            blk_sg_write(io->sg, at, here, part);
+    }
+}
+
+static bool
+take_pages(struct front *f, struct front_io *io)
+{
+    if (io->paged || !has_data(io))
+        return true;
+    if (!pool_take(&f->pool, pages_of(io), &io->page))
+        return false;
+    io->paged = true;
+    if (io->op == BLK_WRITE)
+        copy(f, io, TO_PAGES);
+    return true;
+}
+
+static void
+give_pages(struct front *f, struct front_io *io)
+{
+    if (io->paged)
+        pool_give(&f->pool, io->page);
+    io->paged = false;
+}
+
+static unsigned
+segments(struct front *f, const struct front_io *io)
+{
+    uint16_t page = io->page;
+    uint32_t left = io->len;
+    unsigned n = 0;
+
+    for (; left; page = f->pool.next[page], n++) {
+        uint32_t part = left < FRONT_PAGE ? left : FRONT_PAGE;
+
+        f->seg[n] =
+            (struct ring_seg){ .ref = f->pool.ref[page],
+                               .last = (uint8_t)(part / FRONT_SECTOR - 1) };
+        left -= part;
+    }
+    return n;
+}
+
+/* ---- out ----------------------------------------------------------------- */
+
+static enum ring_op
+ring_op(const struct front *f, const struct front_io *io)
+{
+    switch (io->op) {
+    case BLK_READ:
+        return RING_READ;
+    case BLK_WRITE:
+        return RING_WRITE;
+    case BLK_DISCARD:
+        return RING_DISCARD;
+    default:
+        return f->info.flush ? RING_FLUSH : RING_BARRIER;
+    }
+}
+
+static int
+put(struct front *f, struct front_io *io)
+{
+    struct ring_request r = { .op = ring_op(f, io),
+                              .sector = io->off / FRONT_SECTOR,
+                              .sectors = io->len / FRONT_SECTOR,
+                              .user = io };
+
+    if (io->op == BLK_FLUSH) {
+        r.sector = 0;
+        io->flushes = f->writes;
+    }
+    if (has_data(io)) {
+        r.seg = f->seg;
+        r.segs = segments(f, io);
+    }
+    return ring_client_put(&f->ring.client, &r);
+}
+
+void
+front_flow(struct front *f)
+{
+    struct ring_client *rc = &f->ring.client;
+    struct front_io *io;
+    int err = 0;
+
+    if (f->phase != FRONT_LIVE)
+        return;
+    while ((io = f->waiting.head) && rc->used < rc->entries) {
+        if (!take_pages(f, io)) {
+            f->counters.full++;
+            break;
+        }
+        err = put(f, io);
+        if (err)
+            break;
+        pop(&f->waiting);
+        f->counters.sent++;
+    }
+    if (ring_client_publish(rc)) {
+        f->counters.kicks++;
+        f->fronts->gate->ops->notify(f->fronts->gate, &f->ring.port);
+    }
+    if (err)
+        front_fatal(f, err, "a request that the ring has no place for");
+}
+
+/* ---- in ------------------------------------------------------------------ */
+
+static void
+answered(struct front *f, struct front_io *io, int error)
+{
+    if (!error && io->op == BLK_READ)
+        copy(f, io, FROM_PAGES);
+    if (!error && io->op == BLK_WRITE)
+        f->writes++;
+    if (!error && io->op == BLK_FLUSH && io->flushes > f->flushed)
+        f->flushed = io->flushes;
+    give_pages(f, io);
+    io->done(io, error);
+}
+
+/* All answers there are, at most as many as there were requests. */
+static int
+take_answers(struct front *f, unsigned *taken)
+{
+    struct ring_client *rc = &f->ring.client;
+    struct ring_answer a;
+    int got;
+
+    do {
+        while ((got = ring_client_take(rc, &a)) > 0) {
+            (*taken)++;
+            answered(f, a.user, a.error);
+        }
+    } while (!got && ring_client_rearm(rc));
+    return got;
+}
+
+static void
+unmask(struct front *f)
+{
+    struct gate *gate = f->fronts->gate;
+
+    gate->ops->unmask(gate, &f->ring.port);
+}
+
+void
+front_calm(struct blk_timer *t)
+{
+    struct front *f = t->data;
+
+    front_fired(&f->ring.port);
+}
+
+void
+front_fired(struct gate_port *p)
+{
+    struct front *f = p->data;
+    struct loop *loop = f->fronts->data;
+    unsigned taken = 0;
+
+    f->counters.events++;
+    if (f->phase != FRONT_LIVE) {
+        if (f->phase != FRONT_FATAL)
+            unmask(f); /* its own binding fires before it is connected */
+        return;
+    }
+    if (take_answers(f, &taken)) {
+        front_fatal(f, -EPROTO, "the back-end broke the protocol: %s",
+                    f->ring.client.broken);
+        return;
+    }
+    f->empty = taken ? 0 : f->empty + 1;
+    f->counters.spurious += !taken;
+    if (f->empty > EMPTY_MAX)
+        loop->ops->timer_start(loop, &f->calm, CALM_NS);
+    else
+        unmask(f);
+    front_flow(f);
+}
+
+/* ---- the ring is of no use any more -------------------------------------- */
+
+void
+front_flow_back(struct front *f)
+{
+    struct ring_answer a;
+
+    while (ring_client_cancel(&f->ring.client, &a)) {
+        push_first(&f->waiting, a.user);
+        f->counters.again++;
+    }
+}
+
+void
+front_flow_end(struct front *f, int error)
+{
+    struct front_io *io;
+
+    front_flow_back(f);
+    while ((io = pop(&f->waiting))) {
+        give_pages(f, io);
+        io->done(io, error);
+    }
+}
+
+bool
+front_outstanding(const struct front *f)
+{
+    return f->waiting.head || f->ring.client.used;
+}
+
+uint64_t
+front_oldest(const struct front *f)
+{
+    uint64_t oldest = UINT64_MAX;
+    const struct front_io *io;
+
+    for (unsigned i = 0; i < f->ring.client.entries; i++) {
+        io = f->slot[i].waits ? f->slot[i].user : NULL;
+        if (io && io->since < oldest)
+            oldest = io->since;
+    }
+    for (io = f->waiting.head; io; io = io->next)
+        oldest = io->since < oldest ? io->since : oldest;
+    return oldest;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* private.h: what the files of a front's data half share. */
+#ifndef FRONT_PRIVATE_H
+#define FRONT_PRIVATE_H
+
+#include "front/link.h"
+#include "lib/ring_client.h"
+
+enum { FRONT_PAGE = 4096, FRONT_SECTOR = 512, NO_PAGE = 0xffff };
+
+/* Pages that the back-end may read and write, granted once; the free ones are
+ * a stack: those used last are the ones that it has still mapped. */
+struct pool {
+    char *base;
+    uint32_t *ref;
+    uint16_t *next; /* of a free page, or of a request's */
+    unsigned n, free;
+    uint16_t first;
+};
+
+struct front_list {
+    struct front_io *head, **tail;
+};
+
+/* One connection's ring; its slots outlive it. */
+struct front_ring {
+    void *pages;
+    unsigned order;
+    bool used; /* pages are granted */
+    struct gate_port port;
+    bool port_open;
+    struct ring_client client;
+};
+
+enum front_phase {
+    FRONT_OPENING,
+    FRONT_WAITING, /* for the back-end to come back */
+    FRONT_LIVE,
+    FRONT_FATAL,
+    FRONT_CLOSING
+};
+
+struct front {
+    struct fronts *fronts;
+    struct front_conf conf;
+    char path[FRONT_PATH];
+    const struct front_user *user;
+    void *ctx;
+    enum front_phase phase;
+    bool fatal; /* it was, also while it is closed */
+    uint32_t domid, generation;
+    struct front_info info;
+    struct link *link;
+    struct link_offer offer;
+    struct link_close call_close;
+    void (*closed)(void *ctx);
+    void *closed_ctx;
+    struct blk_timer connect, tick, calm;
+    bool ticking;
+
+    struct pool pool, lists; /* lists: a page for each slot's segments */
+    struct ring_slot slot[RING_ENTRIES_MAX];
+    struct ring_seg seg[FRONT_SEGMENTS_MAX];
+    struct front_ring ring;
+    struct front_list waiting; /* not in the ring, oldest first */
+    unsigned empty;            /* events in a row that brought no answer */
+    uint64_t writes, flushed;  /* acknowledged; of them, durable */
+    bool flowing;              /* in front_flow(): not again */
+    struct front_counters counters;
+};
+
+/* pool.c */
+int pool_make(struct pool *, struct gate *, uint32_t domid, unsigned pages,
+              char *why, size_t n);
+void pool_drop(struct pool *, struct gate *);
+/* A chain of pages; false: not so many are free. */
+bool pool_take(struct pool *, unsigned pages, uint16_t *first);
+void pool_give(struct pool *, uint16_t first);
+
+/* flow.c */
+void front_fired(struct gate_port *);
+/* As much as there is room for goes into the ring. */
+void front_flow(struct front *);
+/* All that was in the ring waits again, in front of the others. */
+void front_flow_back(struct front *);
+/* Everything ends with this error. */
+void front_flow_end(struct front *, int error);
+bool front_outstanding(const struct front *);
+/* The oldest of those that are under way or wait. */
+uint64_t front_oldest(const struct front *);
+void front_push(struct front_list *, struct front_io *);
+/* Events are believed again. */
+void front_calm(struct blk_timer *);
+
+/* front.c */
+__attribute__((format(printf, 3, 4))) void
+front_fatal(struct front *, int error, const char *fmt, ...);
+
+#endif

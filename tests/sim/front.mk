@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Fronts in the simulated world, against our own channel code and a liar.
+front_tests = tests/sim/front tests/sim/front_lies
+check_PROGRAMS += $(front_tests)
+TESTS += $(front_tests)
+front_rig = tests/sim/front_rig.c tests/sim/front_rig.h
+front_libs = libfront.a libringclient.la libxenbus.a libchannel.a libchain.a \
+	libhost.a $(HOST_LIBS) -ldl
+tests_sim_front_SOURCES = tests/sim/front.c $(front_rig)
+tests_sim_front_LDADD = $(front_libs)
+tests_sim_front_lies_SOURCES = tests/sim/front_lies.c $(front_rig)
+tests_sim_front_lies_LDADD = $(front_libs)
+
+# The plugin over it.
+check_PROGRAMS += tests/unit/plugin_vbd
+TESTS += tests/unit/plugin_vbd
+tests_unit_plugin_vbd_SOURCES = tests/unit/plugin_vbd.c $(front_rig)
+tests_unit_plugin_vbd_LDFLAGS = $(plugin_test_ldflags)
+tests_unit_plugin_vbd_LDADD = tests/unit/libplugin_run.a $(front_libs)

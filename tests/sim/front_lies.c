@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * front_lies.c: a back-end that lies: in its ring, with its events, and in its
+ * nodes.  At worst its own front ends, with a sentence.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdint.h>
+
+#include <xen/xen.h>
+#include <xen/io/blkif.h>
+
+#include "tests/sim/front_rig.h"
+
+static struct rig r;
+static struct rig_io a, b;
+static struct blkif_sring *ring;
+static int port;
+
+/* Connects, and then does what the test does. */
+static void
+connect_only(struct rig *rig)
+{
+    ring = sim_grant_page(rig->sim, OURS, front_node(rig, "ring-ref"));
+    port =
+        rig->tap->ops->bind(rig->tap, OURS, front_node(rig, "event-channel"));
+    CHECK(ring && port > 0);
+    back_nodes(rig);
+    back_state(rig, 4);
+}
+
+static void
+setup(uint64_t seed)
+{
+    struct front_conf conf = rig_conf;
+
+    rig_new(&r, seed);
+    r.instead = connect_only;
+    conf.order = 0;
+    REQUIRE(!rig_open(&r, &conf));
+    rig_start(&r, &a, BLK_READ, 4096, 4096);
+    rig_start(&r, &b, BLK_WRITE, 8192, 4096);
+    rig_run(&r, MS);
+    CHECK_EQ(ring->req_prod, 2);
+}
+
+static void
+teardown(void)
+{
+    rig_close(&r);
+    r.tap->ops->unbind(r.tap, port);
+    CHECK_EQ(sim_mapped(r.sim, OURS), 0);
+    rig_end(&r);
+}
+
+static uint64_t
+id(unsigned i)
+{
+    return ring->ring[i].req.id;
+}
+
+static void
+answer(uint64_t which, int op, int status)
+{
+    struct blkif_response *rsp = &ring->ring[ring->rsp_prod % 32].rsp;
+
+    rsp->id = which;
+    rsp->operation = (uint8_t)op;
+    rsp->status = (int16_t)status;
+    ring->rsp_prod++;
+}
+
+static void
+event(void)
+{
+    r.tap->ops->notify(r.tap, port);
+    rig_run(&r, 10 * MS);
+}
+
+/* ---- in the ring --------------------------------------------------------- */
+
+static uint64_t first_id, second_id;
+
+static void
+twice(void)
+{
+    answer(first_id, BLKIF_OP_READ, 0);
+    answer(first_id, BLKIF_OP_READ, 0);
+}
+
+static void
+never_asked(void)
+{
+    answer(31, BLKIF_OP_READ, 0);
+}
+
+static void
+far_off(void)
+{
+    answer(UINT64_C(0x100000000) + first_id, BLKIF_OP_READ, 0);
+}
+
+static void
+another_operation(void)
+{
+    answer(first_id, BLKIF_OP_WRITE, 0);
+}
+
+static void
+too_many(void)
+{
+    ring->rsp_prod = 3;
+}
+
+static void
+backwards(void)
+{
+    ring->rsp_prod = UINT32_MAX;
+}
+
+static void
+lie(void (*how)(void), const char *sentence)
+{
+    char why[200];
+    unsigned i;
+
+    setup(1);
+    first_id = id(0);
+    second_id = id(1);
+    how();
+    event();
+    CHECK_EQ(r.fatals, 1);
+    snprintf(why, sizeof why, "the back-end broke the protocol: %s", sentence);
+    CHECK_STR(r.why, why);
+    CHECK(a.done && b.done);
+    CHECK_EQ(b.error, -EIO);
+    /* And nothing it does now is of any interest. */
+    for (i = 0; i < 40; i++)
+        answer(i, BLKIF_OP_READ, 0);
+    event();
+    CHECK_EQ(r.fatals, 1);
+    CHECK_EQ(rig_do(&r, &b, BLK_READ, 0, 512), -EIO);
+    teardown();
+}
+
+static void
+is_not_fooled_by_answers(void)
+{
+    lie(twice, "an answer to a request that does not wait");
+    lie(never_asked, "an answer to a request that does not wait");
+    lie(far_off, "an answer's id is not that of any request");
+    lie(another_operation, "an answer with another operation than asked");
+    lie(too_many, "more answers than requests");
+    lie(backwards, "more answers than requests");
+}
+
+/* Bad news are no lie; unknown ones are errors. */
+static void
+passes_errors_on(void)
+{
+    static const struct {
+        int status, error;
+    } cases[] = { { BLKIF_RSP_ERROR, -EIO },
+                  { BLKIF_RSP_EOPNOTSUPP, -EOPNOTSUPP },
+                  { 77, -EIO },
+                  { -4711, -EIO } };
+
+    for (unsigned i = 0; i < 4; i++) {
+        setup(2);
+        answer(id(0), BLKIF_OP_READ, cases[i].status);
+        answer(id(1), BLKIF_OP_WRITE, 0);
+        event();
+        CHECK(a.done && b.done);
+        CHECK_EQ(a.error, cases[i].error);
+        CHECK_EQ(b.error, 0);
+        CHECK_EQ(r.fatals, 0);
+        teardown();
+    }
+}
+
+/* What it writes over our requests, and over read data once they are
+ * answered, is its own business. */
+static void
+believes_its_own_copy(void)
+{
+    setup(3);
+    first_id = id(0);
+    second_id = id(1);
+    memset(ring->ring, 0xff, 32 * sizeof ring->ring[0]);
+    ring->req_prod = 4711;
+    answer(second_id, BLKIF_OP_WRITE, 0);
+    answer(first_id, BLKIF_OP_READ, 0);
+    event();
+    CHECK(a.done && b.done);
+    CHECK_EQ(a.error | b.error, 0);
+    rig_start(&r, &a, BLK_FLUSH, 0, 0);
+    CHECK_EQ(ring->req_prod, 3);
+    CHECK_EQ(ring->ring[2].req.operation, BLKIF_OP_FLUSH_DISKCACHE);
+    answer(id(2), BLKIF_OP_FLUSH_DISKCACHE, 0);
+    event();
+    CHECK_EQ(a.error, 0);
+    teardown();
+}
+
+/* ---- with events --------------------------------------------------------- */
+
+static void
+storm(void *data)
+{
+    unsigned *left = data;
+
+    r.tap->ops->notify(r.tap, port);
+    if (--*left)
+        sim_after(r.sim, 1000, storm, left);
+}
+
+/* A storm of events costs a look in a millisecond; answers are still heard. */
+static void
+sits_a_storm_out(void)
+{
+    unsigned left = 500000, events;
+
+    setup(4);
+    sim_after(r.sim, 0, storm, &left);
+    rig_run(&r, 100 * MS);
+    events = (unsigned)r.fronts.ops->counters(r.front)->events;
+    CHECK(events > 30 && events < 250);
+    answer(id(0), BLKIF_OP_READ, 0);
+    rig_run(&r, 5 * MS);
+    CHECK(a.done);
+    rig_run(&r, 500 * MS);
+    CHECK_EQ(left, 0);
+    CHECK_EQ(r.fatals, 0);
+    teardown();
+}
+
+/* ---- in its nodes -------------------------------------------------------- */
+
+static const struct {
+    const char *node, *value, *why;
+} nodes[] = {
+    { "sectors", "", "expected a number, found nothing" },
+    { "sectors", "-1", "expected a number up to 18014398509481983" },
+    { "sectors", "99999999999999999999", "expected a number up to" },
+    { "sectors", "0", "expected a disk, found one of 0 bytes" },
+    { "sector-size", "511", "expected a power of two from 512 to 4096" },
+    { "sector-size", "0", "expected a power of two from 512 to 4096" },
+    { "sector-size", "8192", "expected a number up to 4096" },
+    { "info", "x", "expected a number up to" },
+    { "feature-flush-cache", "yes", "expected a number up to" },
+    { "discard-granularity", "1e3", "expected a number up to" },
+    { "feature-max-indirect-segments", "99999999999", "expected a number" },
+};
+
+static unsigned node;
+
+static void
+connect_with_nonsense(struct rig *rig)
+{
+    char path[128];
+
+    back_nodes(rig);
+    snprintf(path, sizeof path, BACK "/%s", nodes[node].node);
+    sim_store_write(rig->sim, path, "%s", nodes[node].value);
+    back_state(rig, 4);
+}
+
+static void
+refuses_nonsense_in_nodes(void)
+{
+    for (node = 0; node < sizeof nodes / sizeof nodes[0]; node++) {
+        rig_new(&r, 60 + node);
+        r.instead = connect_with_nonsense;
+        CHECK_EQ(rig_open(&r, &rig_conf), -EINVAL);
+        CHECK(strstr(r.why, nodes[node].node));
+        CHECK(strstr(r.why, nodes[node].why));
+        rig_close(&r);
+        rig_end(&r);
+    }
+}
+
+/* Numbers that are no nonsense, and too large to use. */
+static void
+takes_what_it_can_use(void)
+{
+    const struct front_info *info;
+
+    rig_new(&r, 80);
+    r.order = 99;
+    r.segments = 1000000;
+    back_nodes(&r);
+    sim_store_write(r.sim, BACK "/physical-sector-size", "3");
+    r.instead = connect_only;
+    sim_store_write(r.sim, FRONT "/state", "1");
+    {
+        struct front_conf conf = rig_conf;
+
+        conf.order = 0;
+        conf.pages = FRONT_PAGES_MAX;
+        REQUIRE(!rig_open(&r, &conf));
+    }
+    info = r.fronts.ops->info(r.front);
+    CHECK_EQ(info->segments, FRONT_SEGMENTS_MAX);
+    CHECK_EQ(info->order, FRONT_ORDER_MAX);
+    CHECK_EQ(info->block, 512);
+    teardown();
+}
+
+/* ---- with its states ----------------------------------------------------- */
+
+static uint64_t flips;
+
+static void
+flip(void *data)
+{
+    (void)data;
+    if (!flips)
+        return;
+    flips--;
+    back_state(&r, (int)sim_below(r.sim, 9));
+    sim_after(r.sim, sim_below(r.sim, MS), flip, NULL);
+}
+
+/* With whatever ring there is. */
+static void
+connect_somehow(struct rig *rig)
+{
+    back_nodes(rig);
+    back_state(rig, 4);
+}
+
+/* It dies in each state, and shows any: we end, or are connected, but never
+ * hang, and nothing is left. */
+static void
+survives_any_states(void)
+{
+    for (uint64_t seed = 200; seed < 240; seed++) {
+        rig_new(&r, seed);
+        flips = 1 + sim_below(r.sim, 300);
+        sim_after(r.sim, 0, flip, NULL);
+        r.instead = connect_somehow;
+        {
+            struct front_conf conf = rig_conf;
+
+            conf.order = 0;
+            conf.connect_ns = 500 * MS;
+            (void)rig_open(&r, &conf);
+        }
+        rig_run(&r, sim_below(r.sim, 300 * MS));
+        if (!r.error)
+            rig_start(&r, &a, BLK_WRITE, 0, 4096);
+        rig_run(&r, sim_below(r.sim, 300 * MS));
+        CHECK(r.closed || r.front);
+        rig_close(&r);
+        CHECK_EQ(sim_mapped(r.sim, OURS), 0);
+        flips = 0;
+        rig_end(&r);
+    }
+}
+
+int
+main(int argc, char **argv)
+{
+    test_args(argc, argv);
+    log_open(BLK_ERR, false);
+    TEST(is_not_fooled_by_answers);
+    TEST(passes_errors_on);
+    TEST(believes_its_own_copy);
+    TEST(sits_a_storm_out);
+    TEST(refuses_nonsense_in_nodes);
+    TEST(takes_what_it_can_use);
+    TEST(survives_any_states);
+    return test_end();
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * front_rig.h: a front in a simulated world, and at its other end a back-end:
+ * our own channel code over a disk in memory, with the states of xen-blkback.
+ *
+ * Like that one it goes by what stands in the nodes, left over or not, refuses
+ * to connect while anything of an earlier connection is on its way, and comes
+ * back to 2 when the front-end shows 1.
+ */
+#ifndef TESTS_SIM_FRONT_RIG_H
+#define TESTS_SIM_FRONT_RIG_H
+
+#include "channel/chan.h"
+#include "front/front.h"
+#include "host/sim.h"
+#include "tests/test.h"
+
+#define FRONT     "/local/domain/0/data/blktapd-vbd/51712"
+#define BACK      "/local/domain/0/backend/vbd/0/51712"
+#define MS        UINT64_C(1000000)
+#define DISK_SIZE ((uint64_t)4 << 20)
+
+enum { OURS = 0 };
+
+struct rig {
+    struct sim *sim;
+    /* The back-end's. */
+    struct loop *back_loop;
+    struct tap *tap;
+    struct sweep *sweep;
+    struct store *back_store;
+    struct chan *chan;
+    int state;
+    uint8_t *disk;
+    uint64_t size;
+    unsigned order, segments, pending, served, flushes, refused, unable;
+    uint64_t delay_ns; /* most that an answer takes */
+    bool no_flush, mute, readonly;
+    char shown[256]; /* the states that we showed, a digit each */
+    /* Called in place of connecting: a back-end that lies. */
+    void (*instead)(struct rig *);
+    /* Ours. */
+    struct loop *control, *data;
+    struct store *store;
+    struct gate *gate;
+    struct front_links *links;
+    struct fronts fronts;
+    struct front *front;
+    bool opened, closed;
+    int error; /* of opened() or fatal() */
+    unsigned changes, fatals, logs;
+    char why[400], last_log[400];
+};
+
+void rig_new(struct rig *, uint64_t seed);
+void rig_end(struct rig *);
+/* With nothing special. */
+extern const struct front_conf rig_conf;
+/* Opens, and runs the world until it is opened; 0 or the error. */
+int rig_open(struct rig *, const struct front_conf *);
+void rig_close(struct rig *);
+void rig_run(struct rig *, uint64_t ns);
+/* Until *flag; fails the test after a minute of the world. */
+void rig_until(struct rig *, const bool *flag);
+bool rig_connected(struct rig *);
+
+/* The back-end's hands. */
+void back_nodes(struct rig *);
+void back_state(struct rig *, int state);
+/* It goes: what was on its way is lost (never done) or done, not answered. */
+void back_drop(struct rig *);
+/* Its driver is loaded anew, and soon looks at what state we are in. */
+void back_reload(struct rig *);
+int front_state(struct rig *);
+uint32_t front_node(struct rig *, const char *leaf);
+
+/* One request in a buffer of its own. */
+struct rig_io {
+    struct front_io io;
+    struct blk_sg sg;
+    struct iovec v[3];
+    uint8_t buf[64 << 10];
+    bool done;
+    int error;
+};
+void rig_start(struct rig *, struct rig_io *, int op, uint64_t off,
+               uint32_t len);
+int rig_do(struct rig *, struct rig_io *, int op, uint64_t off, uint32_t len);
+
+#endif
