@@ -161,9 +161,9 @@ work(bool walk)
             rc = fill(walk);
         if (rc || (walk && next_place == PLACES && !away))
             break;
-        if (poll(ready, 2, 60000) <= 0) {
-            snprintf(why, sizeof why, "no answer within a minute");
-            return -ETIMEDOUT;
+        if (poll(ready, 2, -1) < 0) {
+            snprintf(why, sizeof why, "it can't wait");
+            return -EIO;
         }
         if (ready[1].revents)
             ready[1].fd = -1;

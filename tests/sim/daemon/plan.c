@@ -143,7 +143,9 @@ something(struct run *r)
 {
     struct sim *s = r->world.sim;
 
-    switch (sim_below(s, 12)) {
+    /* Chains change by command in a quarter of the runs, over all that the
+     * lower bits choose. */
+    switch (sim_below(s, r->plan->seed / 4 % 4 ? 12 : 13)) {
     case 0:
         if (r->world.alive && !r->world.reload_to) {
             r->result->reloads++;
@@ -163,7 +165,7 @@ something(struct run *r)
     case 3:
         /* Told to stop, it goes in order; the next one goes on. */
         if (r->world.alive && !r->store_up_at && !r->world.reload_to &&
-            r->restarts_left) {
+            !r->world.chain_to && r->restarts_left) {
             r->restarts_left--;
             if (!world_stop(&r->world, 20 * S))
                 scene_fail(r, "the daemon did not stop within 20 s");
@@ -177,6 +179,9 @@ something(struct run *r)
         break;
     case 5:
         recover(r, &r->guest[sim_below(s, r->guests)]);
+        break;
+    case 12:
+        scene_rechain(r, (unsigned)sim_below(s, r->guests));
         break;
     default:
         break;
@@ -342,7 +347,7 @@ look_at_the_end(struct run *r)
             scene_fail(r, "a hostile guest's pages are still mapped");
     }
     world_kill_in(w, 0);
-    while (!r->result->failed && w->reload_to)
+    while (!r->result->failed && (w->reload_to || w->chain_to))
         run_for(r, MS);
     if (r->result->failed)
         return;
@@ -401,6 +406,7 @@ plan_run(const struct plan *plan, struct result *result)
     for (unsigned i = 0; i < r->guests; i++)
         result->requests += r->guest[i].answered;
     result->tally[TALLY_RECOVERED] = r->world.recovered;
+    result->tally[TALLY_RECHAINED] = r->world.rechained;
     result->tally[TALLY_QUARANTINED] = r->world.quarantined;
     result->kills = r->world.kills;
     result->points = r->world.points;

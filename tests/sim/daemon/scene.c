@@ -294,6 +294,45 @@ scene_grow(struct run *r, unsigned i)
         world_command(&r->world, r->guest[i].disk, "file", "rescan");
 }
 
+void
+scene_rechain(struct run *r, unsigned i)
+{
+    static const char *const plugin[] = {
+        "plugin = \"delay\"; time = \"%u00us\"",
+        "plugin = \"trace\"; file = \"/live%u\"",
+        "plugin = \"limit\"; iops = %u000; iops-burst = 4",
+        "plugin = \"error\"; probability = 0; count = %u",
+        "plugin = \"file\"; path = \"/live%u\"", /* no place for it */
+    };
+    struct sim *s = r->world.sim;
+    struct conf_edit e = { .at = "live" };
+    char layer[128];
+    size_t n;
+
+    n = (size_t)snprintf(layer, sizeof layer, "name = \"live%s\"; ",
+                         sim_below(s, 2) ? "" : "2");
+    snprintf(layer + n, sizeof layer - n, plugin[sim_below(s, 5)],
+             1 + (unsigned)sim_below(s, 9));
+    e.layer = layer;
+    switch (sim_below(s, 8)) {
+    case 0:
+        e.kind = CONF_RESET;
+        break;
+    case 1:
+        e.kind = CONF_REMOVE;
+        break;
+    case 2:
+        e.kind = CONF_REPLACE;
+        break;
+    default:
+        e.kind = CONF_INSERT;
+        e.at = sim_below(s, 2) ? "0" : "1";
+        break;
+    }
+    if (r->world.alive)
+        world_chain(&r->world, r->guest[i].disk, &e);
+}
+
 /* A kernel tells of a failed sync once.  Nobody can know of one that ended in
  * the very moment in which its daemon was killed. */
 static bool

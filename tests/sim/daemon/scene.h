@@ -54,6 +54,8 @@ void scene_make(struct run *);
 void scene_free(struct run *);
 /* A disk grows; the daemon is told, or finds out. */
 void scene_grow(struct run *, unsigned guest);
+/* A layer comes, goes, or becomes another, by command. */
+void scene_rechain(struct run *, unsigned guest);
 /* The daemon was killed: what a disk in memory held is gone with it, and
  * perhaps the news of a failed sync. */
 void scene_died(struct run *);

@@ -29,6 +29,7 @@
     X(QUARANTINED, "quarantines by a layer or flush") \
     X(RECOVERED, "recoveries by command")             \
     X(RESIZED, "sizes changed")                       \
+    X(RECHAINED, "chains changed by command")         \
     X(TAP, "runs with grant and port faults")
 
 enum tally {

@@ -201,7 +201,7 @@ bury(struct world *w)
         w->tree[i]->refs = 1;
     if (w->reload_to) /* the files on disk are the new ones */
         w->conf = w->reload_to;
-    w->reload_to = NULL;
+    w->reload_to = w->chain_to = NULL;
     w->kills++;
 }
 
@@ -281,10 +281,15 @@ reloaded(void *ctx, int status, const char *why)
 void
 world_reload(struct world *w, struct conf *to)
 {
-    if (!w->alive || w->reload_to) {
+    bool was = alloc_pause();
+
+    if (!w->alive || w->reload_to || w->chain_to ||
+        conf_keep_live(to, w->conf, CONF_FILES, NULL, NULL)) {
         conf_unref(to);
+        alloc_resume(was);
         return;
     }
+    alloc_resume(was);
     tree_keep(w, to);
     w->reload_to = to;
     if (setjmp(w->out)) {
@@ -293,6 +298,59 @@ world_reload(struct world *w, struct conf *to)
     }
     w->inside = true;
     disks_reload(w->disks, to, reloaded, w);
+    w->inside = false;
+}
+
+/* ---- a chain changes ----------------------------------------------------- */
+
+/* Written down: the next daemon begins with it. */
+static void
+switched(void *ctx)
+{
+    struct world *w = ctx;
+
+    points_pass();
+    w->conf = w->chain_to;
+    points_pass();
+}
+
+static void
+rechained(void *ctx, int status, const char *why, uint64_t took_ns)
+{
+    struct world *w = ctx;
+
+    (void)why;
+    (void)took_ns;
+    w->chain_to = NULL;
+    w->rechained += !status;
+    if (!status)
+        xenbus_reload(w->xenbus, w->conf);
+}
+
+void
+world_chain(struct world *w, const char *name, const struct conf_edit *edit)
+{
+    struct disk *d = disks_find(w->disks, name);
+    struct conf *to;
+    char errors[512];
+    bool was;
+
+    if (!d || w->reload_to || w->chain_to)
+        return;
+    was = alloc_pause();
+    to = conf_edit(w->conf, name, &disk_conf(d)->chain, edit, errors,
+                   sizeof errors);
+    alloc_resume(was);
+    if (!to)
+        return;
+    tree_keep(w, to);
+    w->chain_to = to;
+    if (setjmp(w->out)) {
+        killed_inside(w);
+        return;
+    }
+    w->inside = true;
+    disks_rechain(w->disks, d, to, conf_disk(to, name), switched, rechained, w);
     w->inside = false;
 }
 

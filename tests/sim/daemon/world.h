@@ -43,6 +43,8 @@ struct world {
     struct disks *disks;
     struct xenbus *xenbus;
     struct conf *reload_to; /* a reload is at work */
+    struct conf *chain_to;  /* a change of a chain is at work */
+    uint64_t rechained;
     struct world_table table[WORLD_TABLES];
     /* In-flight tables that this daemon wrote to. */
     struct inflight *inflight[WORLD_TABLES];
@@ -74,6 +76,9 @@ void world_kill(struct world *);
 void world_kill_in(struct world *, uint64_t points);
 /* SIGHUP: conf becomes the world's. */
 void world_reload(struct world *, struct conf *);
+/* As `blktapctl chain' does; nothing where that would be refused, or the disk
+ * is not open. */
+void world_chain(struct world *, const char *disk, const struct conf_edit *);
 bool world_quarantined(const struct world *, const char *disk);
 /* What a person asks of a disk; nothing when it is not open.  Does not wait. */
 void world_recover(struct world *, const char *disk);
