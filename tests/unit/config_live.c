@@ -53,13 +53,23 @@ words(const struct chain_spec *chain)
     return text;
 }
 
+/* The disk, which must be there. */
+static const struct conf_disk *
+disk_of(const struct conf *c, const char *name)
+{
+    const struct conf_disk *d = conf_disk(c, name);
+
+    REQUIRE(d);
+    return d;
+}
+
 static struct conf *
 edit(const struct conf *from, enum conf_edit_kind kind, const char *at,
      const char *layer)
 {
     const struct conf_edit e = { .kind = kind, .at = at, .layer = layer };
 
-    return conf_edit(from, "a", &conf_disk(from, "a")->chain, &e, fake_errors,
+    return conf_edit(from, "a", &disk_of(from, "a")->chain, &e, fake_errors,
                      sizeof(fake_errors));
 }
 
@@ -76,7 +86,7 @@ becomes(struct conf **conf, enum conf_edit_kind kind, const char *at,
     REQUIRE(to);
     conf_unref(*conf);
     *conf = to;
-    d = conf_disk(to, "a");
+    d = disk_of(to, "a");
     CHECK_STR(words(&d->chain), chain);
     CHECK_EQ(d->filed != NULL, filed != NULL);
     if (d->filed)
@@ -116,8 +126,8 @@ edits(void)
     CHECK_STR(c->kinds[1], "vbd3");
     CHECK(!c->kinds[2]);
     CHECK_EQ(c->disks, 2);
-    CHECK_STR(conf_disk(c, "a")->vdev, "xvda");
-    CHECK_STR(words(&conf_disk(c, "b")->chain), "tail");
+    CHECK_STR(disk_of(c, "a")->vdev, "xvda");
+    CHECK_STR(words(&disk_of(c, "b")->chain), "tail");
     conf_unref(c);
 }
 
@@ -212,8 +222,9 @@ of_what_runs(void)
     REQUIRE(c);
     to = conf_edit(c, "a", &now, &e, fake_errors, sizeof(fake_errors));
     REQUIRE(to);
-    CHECK_STR(words(&conf_disk(to, "a")->chain), "tail");
-    CHECK_STR(words(conf_disk(to, "a")->filed), FILED);
+    CHECK_STR(words(&disk_of(to, "a")->chain), "tail");
+    REQUIRE(disk_of(to, "a")->filed);
+    CHECK_STR(words(disk_of(to, "a")->filed), FILED);
     conf_unref(to);
     conf_unref(c);
 }
@@ -321,10 +332,11 @@ there_and_back(void)
     CHECK_EQ(live->disks, 1); /* of the others nothing is said */
     CHECK_EQ(conf_keep_live(files, live, CONF_FILES, NULL, NULL), 0);
     conf_unref(live);
-    CHECK(conf_layers_equal(&conf_disk(files, "a")->chain,
-                            &conf_disk(c, "a")->chain));
-    CHECK(conf_layers_equal(conf_disk(files, "a")->filed,
-                            conf_disk(c, "a")->filed));
+    CHECK(conf_layers_equal(&disk_of(files, "a")->chain,
+                            &disk_of(c, "a")->chain));
+    REQUIRE(disk_of(files, "a")->filed && disk_of(c, "a")->filed);
+    CHECK(
+        conf_layers_equal(disk_of(files, "a")->filed, disk_of(c, "a")->filed));
     conf_unref(files);
     conf_unref(c);
 }
