@@ -154,6 +154,17 @@ pause_then_look(struct link *l)
     control->ops->timer_start(control, &l->timer, PAUSE_NS);
 }
 
+static void
+begin_anew(struct link *l)
+{
+    if (!say(l, BUS_INITIALISING))
+        return;
+    if (l->refused && !l->paused)
+        pause_then_look(l);
+    else
+        ask(l);
+}
+
 /* The back-end waits for a ring.  One that was loaded anew may be about to
  * take the nodes of the last connection, as long as our state is that of one:
  * so it first has to follow us through 5 and 6.  One that does not is passed
@@ -172,16 +183,11 @@ waited_for(struct link *l)
             pause_then_look(l);
         break;
     case BUS_CLOSED:
-        if (!l->paused)
-            break;
-        /* fall through */
+        if (l->paused)
+            begin_anew(l);
+        break;
     default:
-        if (!say(l, BUS_INITIALISING))
-            break;
-        if (l->refused && !l->paused)
-            pause_then_look(l);
-        else
-            ask(l);
+        begin_anew(l);
         break;
     }
 }
