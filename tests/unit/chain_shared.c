@@ -75,7 +75,7 @@ is_one_for_all_of_a_name(void)
     b = one_make(&two, &plugin_a, &commons);
     c = one_make(&other, &plugin_b, &commons);
     x = get(a, "x");
-    REQUIRE(x && !((uintptr_t)x % sizeof(max_align_t)));
+    REQUIRE(x && !((uintptr_t)x % _Alignof(max_align_t)));
     CHECK_EQ(x->began, 1);
     CHECK_EQ(x->many, 0);
     CHECK(get(b, "x") == x && x->began == 1);
