@@ -401,6 +401,8 @@ renewed(void *ctx)
 
     for (l = links->first; l; l = next) {
         next = l->next;
+        if (!l->back[0])
+            continue; /* it failed before it had a back-end */
         watch(l);
         look(l);
     }

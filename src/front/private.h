@@ -65,7 +65,6 @@ struct front {
     struct front_list waiting; /* not in the ring, oldest first */
     unsigned empty;            /* events in a row that brought no answer */
     uint64_t writes, flushed;  /* acknowledged; of them, durable */
-    bool flowing;              /* in front_flow(): not again */
     struct front_counters counters;
 };
 
