@@ -29,6 +29,7 @@ struct daemon_change {
     struct conf *to;
     char disk[64];
     bool open; /* its chain runs */
+    int kept;  /* 0, or why the change, once made, is not on the medium */
     chain_done *done;
     void *arg;
 };
@@ -50,8 +51,8 @@ live_prepare(struct daemon *d, const struct conf *conf)
     return conffile_prepare(d->live, head, conf, conf_print_live);
 }
 
-/* What was prepared is in force. */
-static void
+/* What was prepared is in force.  0, or -errno: a restart will not know it. */
+static int
 live_commit(struct daemon *d, const struct conf *conf)
 {
     unsigned lives = conf_live_count(conf);
@@ -62,12 +63,12 @@ live_commit(struct daemon *d, const struct conf *conf)
     else if (live_matters(d, conf))
         conffile_drop(d->live);
     d->lives = lives;
-    if (!rc)
-        return;
-    log_line(BLK_ERR, NULL,
-             "%s: a change of a chain can't be kept for a restart: %s: change "
-             "the files",
-             d->live, strerror(-rc));
+    if (rc)
+        log_line(BLK_ERR, NULL,
+                 "%s: a change of a chain can't be kept for a restart: %s: "
+                 "change the files",
+                 d->live, strerror(-rc));
+    return rc;
 }
 
 void
@@ -82,7 +83,8 @@ live_save(struct daemon *d)
         log_line(BLK_ERR, NULL, "%s: can't be written: %s", d->live,
                  strerror(-rc));
     else
-        live_commit(d, d->conf);
+        (void)live_commit(d,
+                          d->conf); /* what is dropped now is dropped again */
 }
 
 /* ---- over what the files say --------------------------------------------- */
@@ -210,6 +212,7 @@ change_over(struct daemon_change *c, int status, const char *why,
     struct daemon *d = c->daemon;
     struct log_fields f = { .disk = c->disk };
     bool again = d->reload_again;
+    char unkept[200];
 
     d->change = NULL;
     d->reload_again = false;
@@ -226,6 +229,14 @@ change_over(struct daemon_change *c, int status, const char *why,
             xenbus_reload(d->xenbus, d->conf);
         log_line(BLK_INFO, &f, "%s: its chain was changed by command", c->disk);
     }
+    if (!status && c->kept) {
+        status = c->kept;
+        snprintf(unkept, sizeof unkept,
+                 "the chain was changed, but that can't be kept for a restart: "
+                 "%s: change the files",
+                 strerror(-status));
+        why = unkept;
+    }
     c->done(c->arg, status, why, took_ns);
     free(c);
     if (again)
@@ -237,7 +248,7 @@ change_switched(void *ctx)
 {
     struct daemon_change *c = ctx;
 
-    live_commit(c->daemon, c->to);
+    c->kept = live_commit(c->daemon, c->to);
 }
 
 static void
