@@ -120,7 +120,9 @@ struct log_fields {
     const char *disk, *vm, *layer;
 };
 /* To the journal when under systemd, to stderr otherwise; any thread; never
- * blocks: lines that can't be taken are counted and the count is logged. */
+ * blocks: lines that can't be taken are counted and the count is logged.
+ * Opening starts a thread: a program that forks only sets the level, and
+ * writes to stderr itself. */
 void log_open(int level, bool to_journal);
 void log_level(int level);
 void log_line(enum blk_level, const struct log_fields *, const char *fmt, ...)

@@ -137,6 +137,8 @@ sanitized()
         ASAN_OPTIONS=detect_leaks=1 timeout 1200 "./$1" ) >"$log" 2>&1
     case $? in
     0|77) echo "-- $1" ;;
+    124) echo "FAILED $1: over its time limit of 1200 s"
+        tail -n 40 "$log"; touch "$build-sanitize/failed" ;;
     *) echo "FAILED $1"; tail -n 40 "$log"; touch "$build-sanitize/failed" ;;
     esac
 }

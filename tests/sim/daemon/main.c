@@ -262,7 +262,8 @@ main(int argc, char **argv)
     }
     if (!jobs || (!steps && !one && !seeds))
         return usage();
-    log_open(getenv("SIM_TRACE") ? BLK_DEBUG : -1, false);
+    /* No thread: a fork would take the locks that it holds. */
+    log_level(getenv("SIM_TRACE") ? BLK_DEBUG : -1);
     if (steps) {
         struct work w = {
             .from = 1, .jobs = jobs, .steps = true, .seed = seed
