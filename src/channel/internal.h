@@ -170,9 +170,9 @@ void req_throttled(struct blk_timer *);
 /* ---- throttle.c: what rubbish costs -------------------------------------- */
 
 enum {
-    CHARGE_REQUEST_NS = 100000,
-    CHARGE_EVENT_NS = 1000000,
-    CHARGE_PAGE_NS = 1000000 /* of a read for nothing */
+    CHARGE_REQUEST_NS = 200000,
+    CHARGE_EVENT_NS = 2000000,
+    CHARGE_PAGE_NS = 2000000 /* of a read for nothing */
 };
 
 /* The channel sent rubbish; it may be shut afterwards. */

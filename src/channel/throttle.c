@@ -5,9 +5,9 @@
  * A malformed request and an event without a request take our time and give
  * the front-end nothing, so one that sends them at full speed would take the
  * share of other disks.  Each is charged to the channel, all its queues
- * together, in the time that it has to stand for it: 100 µs a request, 1 ms an
+ * together, in the time that it has to stand for it: 200 µs a request, 2 ms an
  * event.  A read into pages that the front-end did not grant is found out last,
- * when all of its I/O was done: 1 ms a page.  Debt is paid by time passing; a
+ * when all of its I/O was done: 2 ms a page.  Debt is paid by time passing; a
  * channel with more of it than BURST_NS is shut until it is down to that again:
  *
  *            debt
@@ -16,8 +16,8 @@
  *             │    ╱ charge  ╲  ╱
  *             └───────────────────────────► time
  *
- * Thus after a burst of 1,000 requests, 100 events or 100 pages it is 10,000
- * requests, 1,000 events or 1,000 pages a second.  While it is shut nothing is
+ * Thus after a burst of 500 requests, 50 events or 50 pages it is 5,000
+ * requests, 500 events or 500 pages a second.  While it is shut nothing is
  * consumed from any of its rings and ports that fired stay masked: good
  * requests wait, too, as they share the ring with the rubbish.  What is in
  * flight ends as ever, and so it can be drained and closed.
@@ -27,7 +27,7 @@
 #include "channel/internal.h"
 
 #define BURST_NS UINT64_C(100000000)
-#define PAUSE_NS UINT64_C(5000000)     /* at least: waking up is not free */
+#define PAUSE_NS UINT64_C(10000000)    /* at least: waking up is not free */
 #define CALM_NS  UINT64_C(10000000000) /* then it is news again */
 
 /* 0: it may be open. */

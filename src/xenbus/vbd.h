@@ -30,7 +30,7 @@ enum {
 };
 
 #define SECOND_NS         1000000000ull
-#define LOOKS_WINDOW_NS   (3 * SECOND_NS / 5)
+#define LOOKS_WINDOW_NS   (1 * SECOND_NS)
 #define REOPEN_FIRST_NS   (2 * SECOND_NS)
 #define REOPEN_MAX_NS     (60 * SECOND_NS)
 #define HOLD_FIRST_NS     (1 * SECOND_NS)
