@@ -166,7 +166,8 @@ EOF
     backend_sync
     rm -f "$consoles/guest-$name.log"
     note "create $name ($type, $boot)"
-    xl create -q "$work/$name.cfg" || fail "xl create $name"
+    # shellcheck disable=SC2086
+    xl create -q ${GUEST_CREATE:-} "$work/$name.cfg" || fail "xl create $name"
 }
 
 # The initrd of a guest: the one of its kind with the job after it.
