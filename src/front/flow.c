@@ -245,6 +245,8 @@ front_fired(struct gate_port *p)
     unsigned taken = 0;
 
     f->counters.events++;
+    if (f->ring.over)
+        return; /* and masked it stays */
     if (f->phase != FRONT_LIVE) {
         if (f->phase != FRONT_FATAL)
             unmask(f); /* its own binding fires before it is connected */

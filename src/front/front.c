@@ -72,6 +72,7 @@ ring_drop(struct front *f)
     if (f->ring.used)
         gate->ops->ungrant(gate, f->ring.pages, 1u << f->ring.order);
     f->ring.used = false;
+    f->ring.over = false;
 }
 
 static int
@@ -246,7 +247,7 @@ less_than_before(const struct front *f, const struct front_info *info)
 static void
 lost(struct front *f, const struct link_news *n)
 {
-    port_close(f);
+    f->ring.over = true;
     front_flow_back(f);
     f->phase = FRONT_WAITING;
     note(f, BLK_WARN,

@@ -14,6 +14,9 @@
 /* After a connection that the back-end refused: it may be busy with what is
  * left of an earlier one. */
 #define PAUSE_NS UINT64_C(250000000)
+/* What a back-end at 2 gets to follow us to 5 and to 6.  Every one that we
+ * know does, but on a host that is busy it may take its time. */
+#define FOLLOW_NS UINT64_C(5000000000)
 /* What a back-end gets to let go of our pages, before we do. */
 #define CLOSE_NS UINT64_C(2000000000)
 
@@ -147,11 +150,11 @@ ask(struct link *l)
 }
 
 static void
-pause_then_look(struct link *l)
+pause_then_look(struct link *l, uint64_t ns)
 {
     struct loop *control = l->links->control;
 
-    control->ops->timer_start(control, &l->timer, PAUSE_NS);
+    control->ops->timer_start(control, &l->timer, ns);
 }
 
 static void
@@ -160,7 +163,7 @@ begin_anew(struct link *l)
     if (!say(l, BUS_INITIALISING))
         return;
     if (l->refused && !l->paused)
-        pause_then_look(l);
+        pause_then_look(l, PAUSE_NS);
     else
         ask(l);
 }
@@ -176,11 +179,11 @@ waited_for(struct link *l)
     case BUS_INITIALISED:
     case BUS_CONNECTED:
         if (say(l, BUS_CLOSING))
-            pause_then_look(l);
+            pause_then_look(l, FOLLOW_NS);
         break;
     case BUS_CLOSING:
         if (l->paused && say(l, BUS_CLOSED))
-            pause_then_look(l);
+            pause_then_look(l, FOLLOW_NS);
         break;
     case BUS_CLOSED:
         if (l->paused)

@@ -22,11 +22,14 @@ struct front_list {
     struct front_io *head, **tail;
 };
 
-/* One connection's ring; its slots outlive it. */
+/* One connection's ring; its slots outlive it.  Pages and port outlive the
+ * connection: a back-end may take the ring that our nodes still name, until it
+ * has followed us to 6 and the link asks for another. */
 struct front_ring {
     void *pages;
     unsigned order;
     bool used; /* pages are granted */
+    bool over; /* so is the connection: events are not heard any more */
     struct gate_port port;
     bool port_open;
     struct ring_client client;

@@ -231,6 +231,34 @@ goes_on_with_another_connection(void)
     }
 }
 
+/* Linux warns, and says so in its log, when it can't connect to what stands in
+ * our nodes: so that has to be there for as long as a back-end may take it for
+ * the ring, which is until it has followed us to 6. */
+static void
+leaves_the_last_ring_to_a_back_end_that_is_late(void)
+{
+    static const unsigned late_ms[] = { 0, 1, 100, 600, 3000 };
+
+    for (unsigned i = 0; i < sizeof late_ms / sizeof late_ms[0]; i++) {
+        rig_new(&r, 60 + i);
+        REQUIRE(!rig_open(&r, &rig_conf));
+        fill(&a, 65536, 4);
+        rig_start(&r, &a, BLK_WRITE, 0, 65536);
+        rig_run(&r, MS / 100);
+        back_reload_late(&r, late_ms[i] * MS);
+        rig_until(&r, &a.done);
+        CHECK_EQ(a.error, 0);
+        CHECK(!memcmp(r.disk, a.buf, 65536));
+        CHECK_EQ(r.unable, 0);
+        CHECK_EQ(rig_do(&r, &b, BLK_READ, 0, 65536), 0);
+        CHECK(!memcmp(r.disk, b.buf, 65536));
+        CHECK_EQ(r.fronts.ops->counters(r.front)->connects, 2);
+        CHECK_EQ(r.fatals, 0);
+        rig_close(&r);
+        rig_end(&r);
+    }
+}
+
 /* A directory that is gone says nothing as long as the ring works; made anew
  * it is another back-end, which may never have seen what was not flushed. */
 static void
@@ -445,6 +473,7 @@ main(int argc, char **argv)
     TEST(says_why_it_cannot_open);
     TEST(times_requests_out);
     TEST(goes_on_with_another_connection);
+    TEST(leaves_the_last_ring_to_a_back_end_that_is_late);
     TEST(does_not_hide_what_a_dead_back_end_lost);
     TEST(keeps_what_it_promised);
     TEST(passes_a_new_size_on);

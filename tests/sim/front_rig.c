@@ -103,33 +103,40 @@ back_nodes(struct rig *r)
 }
 
 static void
-connect_ring(struct rig *r)
+read_nodes(struct rig *r, struct chan_params *p)
 {
-    struct chan_params p = { .domid = OURS,
-                             .queues = 1,
-                             .size = r->size,
-                             .align = 512,
-                             .max_indirect = r->segments,
-                             .discard = true,
-                             .buffer_max = 4 << 20,
-                             .nonce = 1 };
     uint32_t order = front_node(r, "ring-page-order");
-    char leaf[32], why[200];
+    char leaf[32];
+
+    *p = (struct chan_params){ .domid = OURS,
+                               .queues = 1,
+                               .size = r->size,
+                               .align = 512,
+                               .max_indirect = r->segments,
+                               .discard = true,
+                               .buffer_max = 4 << 20,
+                               .nonce = 1 };
+    p->order = order == UINT32_MAX ? 0 : order;
+    p->queue[0].port = front_node(r, "event-channel");
+    for (unsigned i = 0; i < 1u << p->order; i++) {
+        snprintf(leaf, sizeof leaf, "ring-ref%u", i);
+        p->queue[0].refs[i] = front_node(r, leaf);
+    }
+    if (order == UINT32_MAX)
+        p->queue[0].refs[0] = front_node(r, "ring-ref");
+}
+
+static void
+connect_ring(struct rig *r, const struct chan_params *p)
+{
+    char why[200];
 
     if (r->pending) {
         r->refused++;
         back_state(r, 5);
         return;
     }
-    p.order = order == UINT32_MAX ? 0 : order;
-    p.queue[0].port = front_node(r, "event-channel");
-    for (unsigned i = 0; i < 1u << p.order; i++) {
-        snprintf(leaf, sizeof leaf, "ring-ref%u", i);
-        p.queue[0].refs[i] = front_node(r, leaf);
-    }
-    if (order == UINT32_MAX)
-        p.queue[0].refs[0] = front_node(r, "ring-ref");
-    if (chan_open(&r->chan, r->sweep, &p, &chan_ops, r, -1, why, sizeof why)) {
+    if (chan_open(&r->chan, r->sweep, p, &chan_ops, r, -1, why, sizeof why)) {
         r->chan = NULL;
         r->unable++;
         back_state(r, 5);
@@ -137,6 +144,15 @@ connect_ring(struct rig *r)
     }
     back_nodes(r);
     back_state(r, 4);
+}
+
+static void
+connect_now(struct rig *r)
+{
+    struct chan_params p;
+
+    read_nodes(r, &p);
+    connect_ring(r, &p);
 }
 
 void
@@ -165,13 +181,15 @@ front_changed(void *ctx, const char *path, const char *token)
     (void)path;
     (void)token;
     note_state(r, fe);
+    if (r->late)
+        return;
     if (fe == 1 && r->state == 6)
         back_state(r, 2);
     if ((fe == 3 || fe == 4) && r->state == 2) {
         if (r->instead)
             r->instead(r);
         else
-            connect_ring(r);
+            connect_now(r);
     }
     if (fe == 5 && (r->state == 4 || r->state == 2))
         back_state(r, 5);
@@ -193,6 +211,26 @@ back_reload(struct rig *r)
     back_drop(r);
     back_state(r, 2);
     sim_after(r->sim, sim_below(r->sim, MS / 4), probe, r);
+}
+
+static void
+connect_late(void *data)
+{
+    struct rig *r = data;
+
+    r->late = false;
+    connect_ring(r, &r->late_nodes);
+    front_changed(r, "", "");
+}
+
+void
+back_reload_late(struct rig *r, uint64_t ns)
+{
+    back_drop(r);
+    r->late = true;
+    read_nodes(r, &r->late_nodes);
+    back_state(r, 2);
+    sim_after(r->sim, ns, connect_late, r);
 }
 
 static void

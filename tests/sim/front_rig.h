@@ -35,7 +35,8 @@ struct rig {
     uint64_t size;
     unsigned order, segments, pending, served, flushes, refused, unable;
     uint64_t delay_ns; /* most that an answer takes */
-    bool no_flush, mute, readonly;
+    bool no_flush, mute, readonly, late;
+    struct chan_params late_nodes;
     char shown[256]; /* the states that we showed, a digit each */
     /* Called in place of connecting: a back-end that lies. */
     void (*instead)(struct rig *);
@@ -71,6 +72,9 @@ void back_state(struct rig *, int state);
 void back_drop(struct rig *);
 /* Its driver is loaded anew, and soon looks at what state we are in. */
 void back_reload(struct rig *);
+/* The same, but it looked at our nodes at once, and only gets to the ring that
+ * they told it of after so long. */
+void back_reload_late(struct rig *, uint64_t ns);
 int front_state(struct rig *);
 uint32_t front_node(struct rig *, const char *leaf);
 
