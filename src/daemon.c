@@ -305,6 +305,7 @@ daemon_assemble(struct daemon *d, char *why, size_t n)
     d->view.reload = daemon_reload;
     d->view.log_level = daemon_log_level;
     d->view.chain = daemon_chain;
+    d->view.snapshot = daemon_snapshot;
     return commands_register(&d->view);
 }
 

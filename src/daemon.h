@@ -88,6 +88,8 @@ int live_keep(struct daemon *, struct conf *to);
 /* A reload is over. */
 void live_save(struct daemon *);
 daemon_chain_fn daemon_chain;
+/* snapshot.c */
+daemon_snapshot_fn daemon_snapshot;
 /* Whole lines of errors to the log. */
 void reload_log_lines(const char *lines);
 

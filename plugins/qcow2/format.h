@@ -129,4 +129,12 @@ int q2_header_parse(struct q2_header *, const uint8_t *p, size_t n, char *why,
 /* As little as tells the size of a cluster; 0: no qcow2 image. */
 uint32_t q2_header_cluster(const uint8_t *p, size_t n);
 
+/* p: the first bytes of an image for a disk of size bytes with nothing in it:
+ * the rest, up to length, is zeroes.  backing: the name and the format ("raw",
+ * "qcow2") of what is below, for other programs; NULL: none is named.  0,
+ * -EFBIG, or -ENAMETOOLONG. */
+enum { Q2_BLANK_BYTES = 3 << 16 };
+int q2_blank(uint8_t *p, uint64_t size, const char *backing, const char *format,
+             uint64_t *length);
+
 #endif

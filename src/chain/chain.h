@@ -131,6 +131,8 @@ void chain_free(struct chain *); /* stopped, or never started */
 
 unsigned chain_layers(const struct chain *);
 const char *chain_layer_name(const struct chain *, unsigned i);
+/* What that layer offers to the one above; valid after start. */
+const struct blk_limits *chain_layer_limits(const struct chain *, unsigned i);
 bool chain_transparent(const struct chain *);
 
 enum { CHAIN_BUCKETS = 32 }; /* latency: bucket i counts < 2^i us */

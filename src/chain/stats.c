@@ -52,6 +52,12 @@ counted(const struct chain *c, unsigned i)
     return l->works || !l->down ? l : l->down;
 }
 
+const struct blk_limits *
+chain_layer_limits(const struct chain *c, unsigned i)
+{
+    return i + 1 < c->stack->n ? &c->stack->layer[i + 1]->offers : NULL;
+}
+
 const struct chain_stats *
 chain_layer_stats(const struct chain *c, unsigned i)
 {

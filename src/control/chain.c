@@ -42,9 +42,10 @@ action_find(struct control_call *call, const char *word)
         near_try(&near, actions[i].name);
     }
     near_try(&near, "show");
+    near_try(&near, "snapshot");
     control_fail(call,
-                 "chain: expected show, insert, replace, remove or reset, "
-                 "found \"%.64s\"%s",
+                 "chain: expected show, insert, replace, remove, reset or "
+                 "snapshot, found \"%.64s\"%s",
                  word, near_hint(&near, hint, sizeof(hint)));
     return NULL;
 }
@@ -160,6 +161,16 @@ chain_change(const struct daemon_view *v, struct control_call *call,
     v->chain(v->ctx, argv[0], &edit, force, chain_changed, call);
 }
 
+static void
+chain_snapshot(const struct daemon_view *v, struct control_call *call, int argc,
+               const char *const *argv)
+{
+    if (argc != 3)
+        control_fail(call, "usage: chain DISK snapshot FILE");
+    else if (disk_running(v, call, argv[0]))
+        v->snapshot(v->ctx, argv[0], argv[2], chain_changed, call);
+}
+
 void
 layers_command(void *ctx, struct control_call *call, int argc,
                const char *const *argv)
@@ -169,6 +180,10 @@ layers_command(void *ctx, struct control_call *call, int argc,
 
     if (argc < 2 || (argc == 2 && !strcmp(argv[1], "show"))) {
         chain_show(v, call, argv[0]);
+        return;
+    }
+    if (!strcmp(argv[1], "snapshot")) {
+        chain_snapshot(v, call, argc, argv);
         return;
     }
     action = action_find(call, argv[1]);

@@ -20,6 +20,10 @@ typedef void chain_done(void *arg, int status, const char *why,
 typedef void daemon_chain_fn(void *ctx, const char *disk,
                              const struct conf_edit *, enum chain_force,
                              chain_done *, void *arg);
+/* The disk's data stay as they are, and what is written from now on goes to a
+ * new image, file, in a layer of its own. */
+typedef void daemon_snapshot_fn(void *ctx, const char *disk, const char *file,
+                                chain_done *, void *arg);
 
 /* Lent by main for as long as the control socket is open.  Pointers to what
  * this host has not are NULL (xenbus, store on a local host). */
@@ -42,6 +46,7 @@ struct daemon_view {
     void (*log_level)(void *ctx, int level); /* enum blk_level */
     /* A disk's chain, edited live; why: one sentence. */
     daemon_chain_fn *chain;
+    daemon_snapshot_fn *snapshot;
 };
 
 int commands_register(struct daemon_view *);

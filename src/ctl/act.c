@@ -101,6 +101,8 @@ const char chain_help[] =
     "  replace AT LAYER [force] another layer in the place of AT\n"
     "  remove AT [force]        without the layer AT\n"
     "  reset [force]            back to what the files say\n"
+    "  snapshot FILE            what is written from now on goes to FILE, a\n"
+    "                           new image over what the disk has now\n"
     "\n"
     "  AT     the name of a layer, or its number, 0 for the first\n"
     "  LAYER  as in blktapd.conf: 'plugin = \"trace\"; file = \"/tmp/t\"'\n"

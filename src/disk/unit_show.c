@@ -170,6 +170,7 @@ show_layer(struct unit *u, unsigned i)
     struct show_out out = show_out_new();
 
     put_str(o, "name", chain_layer_name(u->chain, i));
+    put_u64(o, "size", chain_layer_limits(u->chain, i)->size);
     json_object_object_add(o, "requests", show_per_op(s->requests));
     json_object_object_add(o, "bytes", show_per_op(s->bytes));
     json_object_object_add(o, "errors", show_per_op(s->errors));

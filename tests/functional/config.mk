@@ -11,3 +11,5 @@ check_PROGRAMS += tests/functional/chain_load
 tests_functional_chain_load_LDADD = libblktap.la
 dist_check_SCRIPTS += tests/functional/chain_live
 TESTS += tests/functional/chain_live
+dist_check_SCRIPTS += tests/functional/chain_snapshot
+TESTS += tests/functional/chain_snapshot

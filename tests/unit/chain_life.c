@@ -324,6 +324,8 @@ replaced(void)
     CHECK(!chain_transparent(c));
     CHECK_STR(chain_layer_name(c, 0), "a");
     CHECK(chain_layer_name(c, 3) == NULL);
+    CHECK_EQ(chain_layer_limits(c, 0)->size, chain_limits(c)->size);
+    CHECK(chain_layer_limits(c, 3) == NULL);
     kit_stop(c);
 }
 

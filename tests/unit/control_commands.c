@@ -273,6 +273,15 @@ view_chain(void *ctx, const char *name, const struct conf_edit *edit,
     done(arg, did.status, did.why, 1234);
 }
 
+static void
+view_snapshot(void *ctx, const char *name, const char *file, chain_done *done,
+              void *arg)
+{
+    (void)ctx;
+    snprintf(did.text, sizeof(did.text), "snapshot %s %s", name, file);
+    done(arg, did.status, did.why, 1234);
+}
+
 /* ---- asking -------------------------------------------------------------- */
 
 static char dir[] = "/tmp/control_commands.XXXXXX", path[64];
@@ -280,7 +289,8 @@ static struct daemon_view view = { .loop = &test_loop,
                                    .conf = view_conf_now,
                                    .reload = view_reload,
                                    .log_level = view_level,
-                                   .chain = view_chain };
+                                   .chain = view_chain,
+                                   .snapshot = view_snapshot };
 static struct test_client a;
 
 static void
@@ -494,8 +504,22 @@ changes_chains(void)
     SAYS("chain web reset 0",
          "{\"error\":\"usage: chain DISK reset [force]\"}");
     SAYS("chain web shown",
-         "{\"error\":\"chain: expected show, insert, replace, remove or reset, "
-         "found \\\"shown\\\"; did you mean \\\"show\\\"?\"}");
+         "{\"error\":\"chain: expected show, insert, replace, remove, reset or "
+         "snapshot, found \\\"shown\\\"; did you mean \\\"show\\\"?\"}");
+    SAYS("chain web snapshot /new", done);
+    CHECK_STR(did.text, "snapshot web /new");
+    did.text[0] = '\0';
+    SAYS("chain web snapshot",
+         "{\"error\":\"usage: chain DISK snapshot FILE\"}");
+    SAYS("chain web snapshot /new force",
+         "{\"error\":\"usage: chain DISK snapshot FILE\"}");
+    SAYS("chain db snapshot /new",
+         "{\"error\":\"disk db: no front-end has it, so it is not open\"}");
+    SAYS("chain web snapshut /new",
+         "{\"error\":\"chain: expected show, insert, replace, remove, reset or "
+         "snapshot, found \\\"snapshut\\\"; did you mean "
+         "\\\"snapshot\\\"?\"}");
+    CHECK_STR(did.text, "");
     SAYS("chain wex reset",
          "{\"error\":\"there is no disk \\\"wex\\\"; did you mean "
          "\\\"web\\\"?\"}");
@@ -508,6 +532,7 @@ changes_chains(void)
     did.status = -EINVAL;
     did.why = "layer:1: plugin: no";
     SAYS("chain web remove 0", "{\"error\":\"layer:1: plugin: no\"}");
+    SAYS("chain web snapshot /b", "{\"error\":\"layer:1: plugin: no\"}");
     stop();
 }
 

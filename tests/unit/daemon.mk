@@ -14,3 +14,9 @@ check_PROGRAMS += tests/functional/isolation_load
 tests_functional_isolation_load_LDADD = libblktap.la
 dist_check_SCRIPTS += tests/functional/isolation
 TESTS += tests/functional/isolation
+
+check_PROGRAMS += tests/unit/daemon_snapshot
+TESTS += tests/unit/daemon_snapshot
+tests_unit_daemon_snapshot_SOURCES = tests/unit/daemon_snapshot.c \
+	plugins/qcow2/blank.c plugins/qcow2/format.h
+tests_unit_daemon_snapshot_LDADD = plugins/libqcow2_static.a $(JSON_LIBS)

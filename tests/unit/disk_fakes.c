@@ -267,6 +267,14 @@ chain_layer_name(const struct chain *c, unsigned i)
     return "fake";
 }
 
+const struct blk_limits *
+chain_layer_limits(const struct chain *c, unsigned i)
+{
+    (void)c;
+    (void)i;
+    return &limits;
+}
+
 const struct chain_stats *
 chain_layer_stats(const struct chain *c, unsigned i)
 {
