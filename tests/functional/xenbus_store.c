@@ -57,7 +57,8 @@ host_kernel_serves(const char *kind)
 
 /* libxenstore's thread is cancelled in the middle of a message when its handle
  * is closed: that is its leak. */
-const char *__lsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *
+__lsan_default_suppressions(void);
 const char *
 __lsan_default_suppressions(void)
 {
