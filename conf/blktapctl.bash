@@ -30,7 +30,7 @@ _blktapctl()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local command='' place=0 i word
-    local commands="list show stats top events metrics attach detach pause
+    local commands="list show stats top events metrics attach detach interpose pause
         resume recover resize chain layer copy bench plugins config reload log version"
 
     COMPREPLY=()

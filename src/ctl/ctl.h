@@ -9,6 +9,7 @@
  *   act.c       what changes something
  *   copy.c      disks from and to files     copy_end.c    one side of a copy
  *   bench.c     load on a disk              latency.c     its histogram
+ *   interpose.c both sides of an interposed disk, without the daemon
  *   table.c     aligned columns             human.c       sizes and times
  *
  * Errors go to stderr as one sentence; the exit status is then 1.
@@ -61,7 +62,7 @@ ctl_fn events_run, top_run, metrics_run;
 ctl_fn pause_run, resume_run, recover_run, resize_run, reload_run, log_run,
     layer_run, chain_run;
 ctl_fn attach_run, detach_run;
-ctl_fn copy_run, bench_run;
-extern const char copy_help[], bench_help[], chain_help[];
+ctl_fn copy_run, bench_run, interpose_run;
+extern const char copy_help[], bench_help[], chain_help[], interpose_help[];
 
 #endif

@@ -36,6 +36,8 @@ static const struct ctl_command commands[] = {
     { "detach", "VM VDEV [force]", "take a disk from a guest",
       "  force  without waiting for the guest to let go\n", 2, 3, -1, false,
       detach_run },
+    { "interpose", "add|remove ...", "put a disk between a guest and a device",
+      interpose_help, 1, -1, -1, false, interpose_run },
     { "pause", "DISK", "hold a disk's requests", NULL, 1, 1, -1, false,
       pause_run },
     { "resume", "DISK", "let them go on", NULL, 1, 1, -1, false, resume_run },
@@ -73,7 +75,7 @@ help_all(FILE *f)
 
     fputs("usage: blktapctl [--socket PATH] [--json] COMMAND [ARG...]\n\n", f);
     for (i = 0; i < COMMANDS; i++)
-        fprintf(f, "  %-8s %-31s %s\n", commands[i].name, commands[i].usage,
+        fprintf(f, "  %-9s %-31s %s\n", commands[i].name, commands[i].usage,
                 commands[i].help);
     fputs("\n"
           "  --socket PATH   of the daemon (" BLKTAPD_RUNDIR "/control)\n"

@@ -13,6 +13,14 @@ check_PROGRAMS += tests/functional/json_get tests/functional/front_hold
 tests_functional_json_get_LDADD = $(JSON_LIBS)
 tests_functional_front_hold_LDADD = libblktap.la
 
+# Without a daemon, but with a real xenstored.
+check_PROGRAMS += tests/functional/ctl_interpose
+TESTS += tests/functional/ctl_interpose
+tests_functional_ctl_interpose_SOURCES = tests/functional/ctl_interpose.c
+tests_functional_ctl_interpose_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DXENSTORED_SHIM='"$(XENSTORED_SHIM)"'
+tests_functional_ctl_interpose_LDADD = libhost.a $(HOST_LIBS)
+
 check_PROGRAMS += tests/unit/ctl_text
 TESTS += tests/unit/ctl_text
 tests_unit_ctl_text_LDADD = libctl.a $(JSON_LIBS) -lm

@@ -2,7 +2,7 @@
 xenbus_unit_tests = tests/unit/xenbus_states tests/unit/xenbus_fronts \
 	tests/unit/xenbus_life tests/unit/xenbus_nodes \
 	tests/unit/xenbus_storm tests/unit/xenbus_attach \
-	tests/unit/xenbus_resume
+	tests/unit/xenbus_resume tests/unit/xenbus_interpose
 check_PROGRAMS += $(xenbus_unit_tests)
 TESTS += $(xenbus_unit_tests)
 xenbus_fakes = tests/unit/xenbus_fakes.c tests/unit/xenbus_fakes.h \
@@ -21,6 +21,9 @@ tests_unit_xenbus_storm_SOURCES = tests/unit/xenbus_storm.c $(xenbus_fakes)
 tests_unit_xenbus_storm_LDADD = $(xenbus_fakes_libs)
 tests_unit_xenbus_attach_SOURCES = tests/unit/xenbus_attach.c $(xenbus_fakes)
 tests_unit_xenbus_attach_LDADD = $(xenbus_fakes_libs)
+tests_unit_xenbus_interpose_SOURCES = tests/unit/xenbus_interpose.c \
+	$(xenbus_fakes)
+tests_unit_xenbus_interpose_LDADD = $(xenbus_fakes_libs)
 tests_unit_xenbus_resume_SOURCES = tests/unit/xenbus_resume.c $(xenbus_fakes)
 tests_unit_xenbus_resume_LDADD = $(xenbus_fakes_libs)
 

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * interpose.h: both sides of an interposed disk, from domain 0.
+ *
+ *   guest ── vbd ──► soft-device domain: blktapd ── vbd ──► xen-blkback here
+ *
+ * The upper vbd is one as attach makes it, but served by any domain.  The
+ * lower one connects the soft-device domain's blktapd (its layer "vbd") to a
+ * block device of this domain; its front-end stands where no kernel looks.
+ * The lower back-end's node "interposes" names the upper one, and so is the
+ * record by which both are found again.
+ *
+ * Threads: any one, with the store.  Errors: -errno, and a sentence.
+ */
+#ifndef XENBUS_INTERPOSE_H
+#define XENBUS_INTERPOSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "host/host.h"
+
+struct interpose {
+    const char *disk;   /* as blktapd's configuration there names it */
+    const char *vm;     /* the guest, a name or a number */
+    const char *vdev;   /* as the guest names it */
+    const char *target; /* the block device, for people and `params' */
+    uint32_t major, minor;
+    const char *domain; /* of blktapd; NULL: this one */
+    const char *number; /* of the lower vbd; NULL: as of vdev */
+    const char *kind;   /* of the upper back-end; NULL: blktapd */
+    bool readonly;
+};
+
+/* Makes all of both, or nothing.  path takes what the layer's option "path"
+ * has to be there. */
+int interpose_add(struct store *, const struct interpose *, char *path,
+                  size_t path_size, char *why, size_t n);
+
+struct interposed;
+
+/* Finds what interpose_add() made; the guest may be gone (give its number
+ * then). */
+int interpose_find(struct store *, const char *vm, const char *vdev,
+                   struct interposed **, char *why, size_t n);
+void interpose_free(struct interposed *);
+/* Asks the guest to let go; and whether it has, and blktapd after it. */
+int interpose_leave(struct store *, struct interposed *, char *why, size_t n);
+enum interpose_left {
+    INTERPOSE_HELD, /* by the guest */
+    INTERPOSE_OPEN, /* only by blktapd */
+    INTERPOSE_LEFT
+};
+enum interpose_left interpose_left(struct store *, struct interposed *);
+/* All nodes, whatever their state. */
+int interpose_remove(struct store *, struct interposed *, char *why, size_t n);
+
+#endif
