@@ -379,6 +379,8 @@ struct q2_write {
     uint32_t skip, tail; /* old bytes before and behind the piece */
     bool sparse;         /* of the old bytes nothing has to be written */
     bool head_there, tail_there;
+    bool whole;      /* one fetch for both, with what is between them */
+    uint8_t *behind; /* the old bytes behind the piece, in bounce */
 };
 
 enum { Q2_WRITE_MAX = 4 << 20 }; /* bytes of a piece */

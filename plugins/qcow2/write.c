@@ -101,7 +101,7 @@ write_data(struct q2_req *q)
     else
         n += q2_iov_slice(&q->req->sg, q->at, q->piece, v + n, Q2_IOV - n - 1);
     if (w->tail && !w->sparse) {
-        v[n++] = (struct iovec){ w->bounce->tail, w->tail };
+        v[n++] = (struct iovec){ w->behind, w->tail };
         len += w->tail;
     }
     q->io.done = write_written;
@@ -129,12 +129,30 @@ write_fetch(struct q2_req *q, uint64_t off, uint32_t len, uint8_t *to,
     q2_fetch(f);
 }
 
+/* Whether a cluster is read once, with what the piece covers in vain, and not
+ * twice, before and behind it. */
+static bool
+is_read_whole(const struct q2_req *q)
+{
+    const struct q2_write *w = &q->w;
+
+    return w->skip && w->tail && q->piece <= w->skip + w->tail &&
+           w->skip + q->piece + w->tail == q->s->cluster;
+}
+
 static void
 write_around(struct q2_req *q)
 {
     struct q2_write *w = &q->w;
     uint64_t off = write_off(q);
 
+    if (w->whole && !w->head_there) {
+        w->head_there = w->tail_there = true;
+        w->behind = w->bounce->head + w->skip + q->piece;
+        write_fetch(q, off - w->skip, q->s->cluster, w->bounce->head,
+                    &w->bounce->head_v);
+        return;
+    }
     if (w->skip && !w->head_there) {
         w->head_there = true;
         write_fetch(q, off - w->skip, w->skip, w->bounce->head,
@@ -143,6 +161,7 @@ write_around(struct q2_req *q)
     }
     if (w->tail && !w->tail_there) {
         w->tail_there = true;
+        w->behind = w->bounce->tail;
         write_fetch(q, off + q->piece, w->tail, w->bounce->tail,
                     &w->bounce->tail_v);
         return;
@@ -150,11 +169,18 @@ write_around(struct q2_req *q)
     write_data(q);
 }
 
+/* What the piece covers need not be readable: it may be the write that mends
+ * a bad sector. */
 static void
 write_fetched(struct q2_fetch *f, int error)
 {
     struct q2_req *q = f->data;
+    struct q2_write *w = &q->w;
 
+    if (error && w->whole) {
+        w->whole = w->head_there = w->tail_there = false;
+        error = 0;
+    }
     if (error)
         write_over(q, error);
     else
@@ -210,6 +236,7 @@ write_allocated(struct q2_alloc *a, int error)
     }
     write_measure(q, a->got);
     w->head_there = w->tail_there = false;
+    w->whole = is_read_whole(q);
     w->sparse = a->fresh && is_zero(q, off - w->skip, w->skip) &&
                 is_zero(q, off + q->piece, w->tail);
     if (w->skip || w->tail)

@@ -4,6 +4,8 @@
 #include "config.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "plugins/qcow2/format.h"
@@ -276,6 +278,79 @@ backing_must_be_named(void)
     refused(path, "", "expected the name of the backing file in the first");
 }
 
+/* ---- old bytes around a piece -------------------------------------------- */
+
+static void
+base_make(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    REQUIRE(fd >= 0);
+    for (unsigned i = 0; i < QCOW2_DISK; i++)
+        buf[i] = (uint8_t)(1 + i % 251);
+    REQUIRE(pwrite(fd, buf, QCOW2_DISK, 0) == QCOW2_DISK);
+    close(fd);
+}
+
+/* The disk is as the base, but for a sector of 0xee. */
+static void
+base_but(struct run *r, uint64_t off)
+{
+    CHECK_EQ(run_io(r, BLK_READ, 0, 0, buf, QCOW2_DISK), 0);
+    for (unsigned i = 0; i < QCOW2_DISK; i++) {
+        if (buf[i] != (i - off < 512 ? 0xee : 1 + i % 251)) {
+            CHECK_EQ(i, QCOW2_DISK);
+            break;
+        }
+    }
+}
+
+/* What is before and behind a small piece is one read, with what is between
+ * them; of a large one it is two, to read nothing in vain. */
+static void
+reads_around(void)
+{
+    const char *path = qcow2_image(&qcow2_plain, 0, Q2_MAGIC, 4);
+    struct run r = { 0 };
+
+    RUN(r, "qcow2 path=%s | error op=read every=1000000 | memory size=1M",
+        path);
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 1024, buf, 512), 0);
+    CHECK_EQ(run_counter(&r, 1, "matched"), 1);
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 65536 + 8192, buf, 40960), 0);
+    CHECK_EQ(run_counter(&r, 1, "matched"), 3);
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 131072, buf, 512), 0);
+    CHECK_EQ(run_counter(&r, 1, "matched"), 4);
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, 262144 - 512, buf, 1024), 0);
+    CHECK_EQ(run_counter(&r, 1, "matched"), 6);
+    run_close(&r);
+    qcow2_judge(path, true);
+}
+
+/* A bad sector of the layer below does not matter to the write that covers
+ * it, only to others of its cluster. */
+static void
+bad_sector(void)
+{
+    const char *path = qcow2_image(&qcow2_plain, 0, Q2_MAGIC, 4);
+    const uint64_t bad = 65536 + 32768;
+    char base[PATH_MAX];
+    struct run r = { 0 };
+
+    snprintf(base, sizeof(base), "%s.base", path);
+    base_make(base);
+    RUN(r,
+        "qcow2 path=%s | error op=read from=%u to=%u | file path=%s lock=false",
+        path, (unsigned)bad, (unsigned)bad + 512, base);
+    memset(buf, 0xee, 512);
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, bad - 4096, buf, 512), -EIO);
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, bad, buf, 512), 0);
+    base_but(&r, bad);
+    run_close(&r);
+    qcow2_judge(path, true);
+    unlink(base);
+}
+
 /* ---- options and life ---------------------------------------------------- */
 
 static void
@@ -456,6 +531,8 @@ main(int argc, char **argv)
     TEST(bad_counters);
     TEST(long_discard);
     TEST(backing_must_be_named);
+    TEST(reads_around);
+    TEST(bad_sector);
     TEST(options);
     TEST(replaced);
     TEST(marked_again);
