@@ -446,6 +446,43 @@ refuses_files(void)
     CHECK_EQ(told.chained, 0);
 }
 
+/* Each cluster up to the end of L1 is counted once, and none behind it. */
+static void
+counts_its_clusters(void)
+{
+    static const uint64_t g = 1 << 30, t = g << 10, p = t << 10;
+    static const struct {
+        uint64_t size, tables, clusters;
+    } of[] = {
+        { 512, 1, 4 },      { g / 2, 1, 4 },          { g / 2 + 512, 2, 4 },
+        { 4 * t, 8192, 4 }, { 4 * t + 512, 8193, 5 }, { 2 * p, 4 << 20, 515 },
+    };
+    static uint8_t bytes[Q2_BLANK_BYTES];
+    uint64_t length;
+
+    for (unsigned i = 0; i < sizeof of / sizeof of[0]; i++) {
+        struct q2_header h;
+        char why[300] = "";
+        unsigned k;
+
+        CHECK_EQ(q2_blank(bytes, of[i].size, NULL, NULL, &length), 0);
+        CHECK_EQ(length, of[i].clusters << 16);
+        CHECK_EQ(q2_header_parse(&h, bytes, sizeof bytes, why, sizeof why), 0);
+        CHECK_STR(why, "");
+        CHECK_EQ(h.size, of[i].size);
+        CHECK_EQ(h.l1_entries, of[i].tables);
+        CHECK_EQ(h.cluster_bits, 16);
+        for (k = 0; k < 1 << 15; k++) {
+            if (q2_ref_get(bytes + (2 << 16), h.refcount_order, k) !=
+                (k < of[i].clusters))
+                break;
+        }
+        CHECK_EQ(k, 1 << 15);
+    }
+    CHECK_EQ(q2_blank(bytes, 2 * p + 512, NULL, NULL, &length), -EFBIG);
+    CHECK_EQ(q2_blank(bytes, 512, "", "raw", &length), -ENAMETOOLONG);
+}
+
 int
 main(void)
 {
@@ -457,6 +494,7 @@ main(void)
     TEST(sees_what_changed_meanwhile);
     TEST(refuses);
     TEST(refuses_files);
+    TEST(counts_its_clusters);
     unlink(file);
     rmdir(dir);
     return test_end();
