@@ -145,6 +145,8 @@ enum blk_place {
  *     what a layer above it asks for in its start(): submit(), done() and
  *     kick() come, and blk_split() and blk_new() work while such a request is
  *     in the chain.  Hold none of them back, and leave none of your own.
+ *     A pause that takes too long is given up: then resume() comes after
+ *     drain() without pause(), and with requests in the chain.
  *  7. resume() (bottom up; blk_ready()), or stop() (top down; blk_ready()):
  *     free what start made.  Also right after start(), without a pause, when
  *     another layer of the same change could not start.  No requests of your

@@ -87,6 +87,9 @@ struct chain_op {
     void (*done)(struct chain_op *, int error);
     void *data;
     char why[256]; /* the sentence, when error != 0 */
+    /* chain_pause(): how long requests in the chain may take to end; then it
+     * fails with -ETIMEDOUT and the chain goes on.  0: without limit. */
+    uint64_t drain_ns;
     /* The engine's. */
     struct chain_op *next_;
     struct chain_spec *spec_;

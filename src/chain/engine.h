@@ -104,6 +104,7 @@ struct blk_layer {
     struct node *retried; /* whose submit() is called again just now */
     bool woken, kick;
     enum layer_state state;
+    bool drained; /* it was told to hold nothing back */
     enum layer_step step;
     bool ready; /* the step is over, with: */
     int ready_error;
@@ -149,8 +150,11 @@ struct chain {
     const uint8_t *phase; /* NULL: not begun */
     unsigned cursor;
     struct stack *next, *old;
-    bool held; /* chain_pause() was asked for */
-    bool back; /* the operation failed and is being taken back */
+    bool held;         /* chain_pause() was asked for */
+    bool back;         /* the operation failed and is being taken back */
+    uint64_t drain_ns; /* how long its PH_EMPTY may take; 0: without limit */
+    struct blk_timer drain;
+    bool draining, drain_over; /* the timer was started; it fired */
     bool was_readonly;
     int error; /* of the operation under way */
     bool relimit;

@@ -113,6 +113,7 @@ op_begin(struct chain *c, struct chain_op *op)
     c->error = 0;
     c->cursor = 0;
     c->back = false;
+    c->drain_ns = op->kind_ == OP_PAUSE ? op->drain_ns : 0;
     op->why[0] = '\0';
     c->phase = way[op->kind_];
     if (!begin_allowed(c, op)) {

@@ -9,6 +9,7 @@
 #include "chain/lifecycle.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -174,15 +175,54 @@ phase_drain(struct chain *c)
 
         if (l->state != LAYER_RUNS || !l->plugin->drain)
             continue;
+        l->drained = true;
         l->plugin->drain(l);
     }
     return WENT_ON;
 }
 
+static void
+drain_late(struct blk_timer *t)
+{
+    struct chain *c = t->data;
+
+    c->drain_over = true;
+    engine_poke(c);
+}
+
+static void
+drain_watch(struct chain *c)
+{
+    if (c->draining || !c->drain_ns)
+        return;
+    c->draining = true;
+    c->drain_over = false;
+    c->drain.fire = drain_late;
+    c->drain.data = c;
+    c->loop->ops->timer_start(c->loop, &c->drain, c->drain_ns);
+}
+
 static enum went
 phase_empty(struct chain *c)
 {
-    return c->inflight ? MUST_WAIT : WENT_ON;
+    bool late = c->draining && c->drain_over;
+    char why[160];
+
+    if (c->inflight && !late) {
+        drain_watch(c);
+        return MUST_WAIT;
+    }
+    if (c->draining)
+        c->loop->ops->timer_stop(c->loop, &c->drain);
+    c->draining = false;
+    if (!c->inflight)
+        return WENT_ON;
+    snprintf(why, sizeof(why),
+             "expected the requests under way to end within %" PRIu64
+             " s, found %u left",
+             c->drain_ns / 1000000000, c->inflight);
+    op_fail(c, -ETIMEDOUT, NULL, why);
+    return WENT_WRONG;
 }
 
 static enum went
@@ -333,10 +373,15 @@ phase_resume(struct chain *c)
     for (; c->cursor < s->n; c->cursor++) {
         struct blk_layer *l = s->layer[s->n - 1 - c->cursor];
 
+        unsigned from = 1u << LAYER_PAUSED;
+
+        if (l->drained) /* also when the pause was given up */
+            from |= 1u << LAYER_RUNS;
         if (l->state == LAYER_STARTED)
             l->state = LAYER_RUNS;
-        else if (step_layer(l, STEP_RESUME, 1u << LAYER_PAUSED) == MUST_WAIT)
+        else if (step_layer(l, STEP_RESUME, from) == MUST_WAIT)
             return MUST_WAIT;
+        l->drained = false;
     }
     return WENT_ON;
 }

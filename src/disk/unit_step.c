@@ -23,6 +23,10 @@
 
 #include "disk/unit_private.h"
 
+/* What requests get to end in before a change is given up: more than a medium
+ * takes that is only slow. */
+#define DRAIN_NS UINT64_C(30000000000)
+
 /* ---- pause, resume ------------------------------------------------------- */
 
 static void
@@ -43,6 +47,7 @@ unit_pause(struct unit *u)
         return;
     }
     u->op.done = step_done;
+    u->op.drain_ns = 0;
     chain_pause(u->chain, &u->op);
 }
 
@@ -219,6 +224,7 @@ unit_replace(struct unit *u, struct job *j)
     u->change_ns = l->ops->now(l);
     if (u->chain && j->switched) {
         u->op.done = replace_paused;
+        u->op.drain_ns = DRAIN_NS;
         chain_pause(u->chain, &u->op);
     } else if (u->chain) {
         replace_go(u);

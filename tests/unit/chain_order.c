@@ -217,6 +217,56 @@ one_kick(void)
     kit_stop(c);
 }
 
+/* A pause that is given up is told to the layers that were drained. */
+static void
+given_up(void)
+{
+    char data[512] = { 0 };
+    struct kit_req r, q;
+    struct kit_op *op;
+    struct chain *c;
+
+    kit_disk_reset();
+    kit_disk.quiet = true;
+    kit_disk.hold = true;
+    c = kit_start("a n b tail");
+    noted();
+    kit_submit_req(c, &r, BLK_READ, 0, 0, 512, data, 512);
+    kit_run();
+    CHECK_STR(noted(), "a:read b:read a:kick b:kick");
+    op = kit_begin(c, chain_pause);
+    op->op.drain_ns = UINT64_C(5000000000);
+    kit_run();
+    CHECK_EQ(kit_end(op), -ETIMEDOUT);
+    CHECK_STR(kit_why, "expected the requests under way to end within 5 s, "
+                       "found 1 left");
+    CHECK_STR(noted(), "a:drain b:drain b:resume a:resume");
+    kit_submit_req(c, &q, BLK_READ, 0, 512, 512, data, 512);
+    kit_run();
+    CHECK_EQ(kit_disk.n_held, 2);
+    CHECK_EQ(r.error, 1);
+    kit_release(0);
+    kit_run();
+    CHECK_EQ(r.error, 0);
+    noted();
+
+    op = kit_begin(c, chain_pause);
+    op->op.drain_ns = 1000000000;
+    CHECK(chain_loop_step(&kit_loop)); /* it has begun, and is in time */
+    CHECK(kit_loop.timers);
+    kit_release(0);
+    kit_run();
+    CHECK_EQ(q.error, 0);
+    CHECK_EQ(kit_end(op), 0);
+    CHECK(!kit_loop.timers);
+    CHECK_EQ(kit_step_now(c, chain_resume), 0);
+    CHECK_STR(
+        noted(),
+        "a:drain b:drain /b:0 /a:0 a:kick b:kick a:pause b:pause b:resume "
+        "a:resume");
+    kit_stop(c);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -225,5 +275,6 @@ main(int argc, char **argv)
     TEST(life_cycle);
     TEST(watchers_and_nothing);
     TEST(one_kick);
+    TEST(given_up);
     return test_end();
 }

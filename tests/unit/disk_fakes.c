@@ -170,6 +170,7 @@ chain_pause(struct chain *c, struct chain_op *op)
 {
     (void)c;
     fake.paused++;
+    fake.drain_ns = op->drain_ns;
     step(op, 0);
 }
 

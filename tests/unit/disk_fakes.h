@@ -23,6 +23,7 @@ struct fakes {
     const struct chain_events *chain_events;
     void *chain_ctx;
     struct chain_op *held; /* a step that waits for fake_step() */
+    uint64_t drain_ns;     /* of the last pause */
     bool hold_steps;
     unsigned paused, resumed;
     bool spec_readonly;

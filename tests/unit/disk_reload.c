@@ -301,6 +301,9 @@ one_changes(void)
     CHECK_EQ(end_status, 0);
     CHECK_EQ(switches, 1);
     CHECK_EQ(fake.resumed, 1);
+    /* A request that never ends must not hold up the guest's others for ever,
+     * nor every later change. */
+    CHECK_EQ(fake.drain_ns, UINT64_C(30000000000));
     CHECK(disk_conf(d) == &cd2);
     CHECK_EQ(conf.refs, 1);
     CHECK_EQ(conf2.refs, 2);
