@@ -64,6 +64,7 @@ enum {
     Q2_SNAPSHOTS_MAX = 65536,
     Q2_SUBCLUSTERS = 32 /* of a cluster with extended entries */
 };
+#define Q2_SIZE_MAX (((uint64_t)1 << 56) - 512) /* of a disk */
 
 /* Entries of L1 and L2. */
 #define Q2_COPIED ((uint64_t)1 << 63) /* its refcount is one */

@@ -3,8 +3,8 @@
  * pause.c: the mark in the header that says "not closed cleanly", and the
  * clean end that takes it away.
  *
- *   L1 ---> sync ---> count down what is free ---> counters ---> sync --->
- *   header without the mark ---> sync
+ *   L1 ---> (a new size) ---> sync ---> count down what is free --->
+ *   counters ---> sync ---> header without the mark ---> sync
  *
  * An image of version 2 has no place for the mark: it is taken for marked
  * whenever it is opened.
@@ -215,17 +215,53 @@ pause_synced(struct q2_io *io, int error)
 }
 
 static void
+pause_sync(struct qcow2 *s)
+{
+    struct q2_pause *p = s->pausing;
+
+    p->io.done = pause_synced;
+    p->io.data = p;
+    q2_sync(s, &p->io);
+}
+
+static void
+pause_nothing(struct qcow2 *s)
+{
+    pause_idle(&s->pausing->wait, 0);
+}
+
+static void
 pause_linked(struct q2_link *k, int error)
 {
     struct q2_pause *p = k->data;
 
-    if (error) {
+    if (q2_resize_wanted(p->s)) {
+        if (error)
+            q2_resize_fails(p->s, error, pause_nothing);
+        else
+            q2_resize(p->s, pause_sync);
+    } else if (error) {
         pause_over(p, error);
+    } else {
+        pause_sync(p->s);
+    }
+}
+
+static void
+pause_marked(struct q2_wait *w, int error)
+{
+    struct q2_pause *p = (struct q2_pause *)w;
+
+    if (error) {
+        q2_resize_fails(p->s, error, pause_nothing);
         return;
     }
-    p->io.done = pause_synced;
-    p->io.data = p;
-    q2_sync(p->s, &p->io);
+    /* An empty one: the entries of L1 that nobody waits for. */
+    memset(&p->link, 0, sizeof(p->link));
+    p->link.kind = Q2_LINK_NONE;
+    p->link.done = pause_linked;
+    p->link.data = p;
+    q2_commit(p->s, &p->link);
 }
 
 void
@@ -234,16 +270,23 @@ q2_pause(struct blk_layer *l)
     struct qcow2 *s = blk_self(l);
     struct q2_pause *p = s->pausing;
 
-    if (!s->marked || s->image->readonly || s->image->failed || s->corrupt) {
-        pause_idle(&p->wait, 0);
+    int error;
+
+    if (s->image->readonly || s->image->failed || s->corrupt) {
+        if (q2_resize_wanted(s))
+            q2_resize_fails(s, -EIO, pause_nothing);
+        else
+            pause_nothing(s);
         return;
     }
-    /* An empty one: the entries of L1 that nobody waits for. */
-    memset(&p->link, 0, sizeof(p->link));
-    p->link.kind = Q2_LINK_NONE;
-    p->link.done = pause_linked;
-    p->link.data = p;
-    q2_commit(s, &p->link);
+    if (!s->marked && !q2_resize_wanted(s)) {
+        pause_nothing(s);
+        return;
+    }
+    p->wait.go = pause_marked;
+    error = q2_mark(s, &p->wait);
+    if (error != -EAGAIN)
+        pause_marked(&p->wait, error);
 }
 
 int

@@ -94,6 +94,8 @@ qcow2_resume(struct blk_layer *l)
 
     s->marked = false;
     blk_ready(l, 0);
+    if (q2_resize_wanted(s)) /* asked for while it was paused */
+        blk_relimit(l);
 }
 
 static void
@@ -184,7 +186,24 @@ qcow2_stats(struct blk_layer *l, struct blk_out *out)
     blk_put_u64(out, "cache_bytes",
                 (uint64_t)s->l2.n * s->l2.size +
                     (uint64_t)s->refs.n * s->refs.size);
+    q2_resize_show(s, out);
     blk_put_u64(out, "failed", s->image->failed || s->corrupt);
+}
+
+static int
+command_resize(struct qcow2 *s, const char *text, struct blk_out *out)
+{
+    uint64_t size = 0;
+    size_t n = strspn(text, "0123456789");
+
+    for (size_t i = 0; i < n && size < UINT64_MAX / 10 - 1; i++)
+        size = size * 10 + (uint64_t)(text[i] - '0');
+    if (!n || n > 19 || text[n]) {
+        blk_printf(out, "resize: expected a number of bytes, found \"%.64s\"\n",
+                   text);
+        return -EINVAL;
+    }
+    return q2_resize_ask(s, size, out);
 }
 
 static int
@@ -194,7 +213,10 @@ qcow2_command(struct blk_layer *l, int argc, char **argv, struct blk_out *out)
         qcow2_stats(l, out);
         return 0;
     }
-    blk_printf(out, "expected info, found %s\n", argc ? argv[0] : "nothing");
+    if (argc == 2 && !strcmp(argv[0], "resize"))
+        return command_resize(blk_self(l), argv[1], out);
+    blk_printf(out, "expected info or resize BYTES, found %s\n",
+               argc ? argv[0] : "nothing");
     return -EINVAL;
 }
 
@@ -219,5 +241,6 @@ BLK_PLUGIN(qcow2) = {
     .limits = qcow2_limits,
     .stats = qcow2_stats,
     .command = qcow2_command,
-    .commands = "info\n",
+    .commands = "info\n"
+                "resize BYTES\n",
 };

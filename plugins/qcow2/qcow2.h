@@ -12,6 +12,7 @@
  *   free.c     gives them back                 range.c   discard and zero
  *   grow.c     more room for refcounts         unpack.c  compressed clusters
  *   commit.c   L2 entries change, in batches
+ *   resize.c   the disk becomes larger
  *
  * What makes it safe at any moment (see commit.c):
  *
@@ -495,6 +496,7 @@ struct qcow2 {
     struct q2_pause *pausing;
     struct q2_growing *growing;
     struct q2_owning *owning;
+    struct q2_resize *resizing;
 
     /* counters */
     uint64_t allocated, copied, unpacked, freed, commits, batched, tables;
@@ -533,6 +535,19 @@ void q2_header_write(struct qcow2 *, struct q2_io *);
 int q2_pause_init(struct qcow2 *);
 /* Counts all references anew and puts every counter right; then done(). */
 void q2_mend(struct qcow2 *, void (*done)(struct qcow2 *, int error));
+
+/* ---- a larger disk (resize.c) -------------------------------------------- */
+
+int q2_resize_init(struct qcow2 *);
+void q2_resize_free(struct qcow2 *);
+/* A pause will do it, soon.  0, or -errno; out has a sentence. */
+int q2_resize_ask(struct qcow2 *, uint64_t size, struct blk_out *);
+bool q2_resize_wanted(const struct qcow2 *);
+/* The image is marked; every entry of L1 is on the medium; nothing runs.  It
+ * is done, or could not be, and that was told. */
+void q2_resize(struct qcow2 *, void (*done)(struct qcow2 *));
+void q2_resize_fails(struct qcow2 *, int error, void (*done)(struct qcow2 *));
+void q2_resize_show(const struct qcow2 *, struct blk_out *);
 
 /* The header says dirty from now on.  0; -EAGAIN: then->go() comes;
  * else an error. */
