@@ -11,10 +11,12 @@
 #include "control/commands.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "chain/chain.h"
 #include "control/commands_private.h"
 #include "control/near.h"
 #include "disk/local.h"
@@ -209,6 +211,49 @@ layer_command(void *ctx, struct control_call *call, int argc,
     disk_command(d, argv[1], argc - 2, argv + 2, layer_done, call);
 }
 
+/* The first layer, from the guest on, that can be given a size: the others have
+ * that of what is below them, or of a medium. */
+static const char *
+layer_resizable(const struct chain_spec *spec)
+{
+    unsigned i;
+
+    for (i = 0; i < spec->n; i++) {
+        char why[100];
+        const struct blk_plugin *p =
+            plugin_find(spec->layer[i].plugin, why, sizeof(why));
+
+        if (p && p->commands && strstr(p->commands, "resize BYTES\n"))
+            return spec->layer[i].name;
+    }
+    return NULL;
+}
+
+static void
+resize_to(struct disk *d, struct control_call *call, const char *text)
+{
+    const char *layer = layer_resizable(&disk_conf(d)->chain);
+    char bytes[24];
+    const char *args[] = { "resize", bytes, NULL };
+    uint64_t size;
+
+    if (parse_size(text, &size)) {
+        control_fail(call, "resize: expected a size as 20G, found \"%.64s\"",
+                     text);
+        return;
+    }
+    if (!layer) {
+        control_fail(call,
+                     "disk %s: expected a layer that has a size of its own "
+                     "(qcow2), found none: make its medium larger, then say "
+                     "resize without a size",
+                     disk_conf(d)->name);
+        return;
+    }
+    snprintf(bytes, sizeof(bytes), "%" PRIu64, size);
+    disk_command(d, layer, 2, args, layer_done, call);
+}
+
 static void
 resize_command(void *ctx, struct control_call *call, int argc,
                const char *const *argv)
@@ -217,9 +262,12 @@ resize_command(void *ctx, struct control_call *call, int argc,
     struct disk *d = disk_running(ctx, call, argv[0]);
     const struct chain_spec *spec;
 
-    (void)argc;
     if (!d)
         return;
+    if (argc > 1) {
+        resize_to(d, call, argv[1]);
+        return;
+    }
     spec = &disk_conf(d)->chain;
     disk_command(d, spec->layer[spec->n - 1].name, 1, rescan, layer_done, call);
 }
@@ -402,8 +450,8 @@ static const struct {
       layers_command, "a disk's layers; change them" },
     { "layer", "DISK LAYER COMMAND [ARG...]", 3, -1, layer_command,
       "a command of a layer's own" },
-    { "resize", "DISK", 1, 1, resize_command,
-      "look at the medium's size again" },
+    { "resize", "DISK [SIZE]", 1, 2, resize_command,
+      "make a disk larger, or look at its medium's size again" },
     { "front", "DISK [KEY=VALUE...]", 1, -1, front_command,
       "be the front-end of a disk" },
     { "plugins", "", 0, 0, plugins_command, "what a chain can be made of" },

@@ -28,5 +28,5 @@ tests_unit_control_local_LDADD = libcontrol.a libchain.a libhost.a \
 
 check_PROGRAMS += tests/unit/control_commands
 TESTS += tests/unit/control_commands
-tests_unit_control_commands_LDADD = libcontrol.a libhost.a $(JSON_LIBS) \
-	$(HOST_LIBS)
+tests_unit_control_commands_LDADD = libcontrol.a libchain.a libhost.a \
+	$(JSON_LIBS) $(HOST_LIBS)

@@ -162,8 +162,9 @@ disk_command(struct disk *d, const char *layer, int argc,
              const char *const *argv,
              void (*done)(void *, int, struct json_object *), void *ctx)
 {
-    snprintf(did.text, sizeof(did.text), "%s %s %d %s", d->conf->name, layer,
-             argc, argv[0]);
+    snprintf(did.text, sizeof(did.text), "%s %s %d %s%s%s", d->conf->name,
+             layer, argc, argv[0], argc > 1 ? " " : "",
+             argc > 1 ? argv[1] : "");
     done(ctx, did.status, did.out);
 }
 
@@ -194,6 +195,18 @@ xenbus_detach(struct store *s, const char *vm, const char *vdev, bool force,
              force ? "force" : "ask");
     snprintf(why, n, "no such device");
     return did.status;
+}
+
+static bool sized; /* the file can be given a size */
+
+const struct blk_plugin *
+plugin_find(const char *name, char *why, size_t n)
+{
+    static const struct blk_plugin plugin = { .commands =
+                                                  "info\nresize BYTES\n" };
+
+    snprintf(why, n, "no such plugin");
+    return sized && !strcmp(name, "file") ? &plugin : NULL;
 }
 
 int
@@ -436,13 +449,21 @@ reaches_layers(void)
     did.out = json_tokener_parse("{\"text\":[\"one\\n\",\"two\\n\"]}");
     SAYS("layer web watcher start now",
          "{\"result\":{\"text\":[\"one\\n\",\"two\\n\"]}}");
-    CHECK_STR(did.text, "web watcher 2 start");
+    CHECK_STR(did.text, "web watcher 2 start now");
     did.out = json_tokener_parse("{\"text\":[\"one\\n\",\"two\\n\"]}");
     did.status = -EINVAL;
     SAYS("layer web watcher start", "{\"error\":\"one\\ntwo\"}");
     did.out = NULL;
     SAYS("resize web", "{\"error\":\"Invalid argument\"}");
     CHECK_STR(did.text, "web file 1 rescan");
+    SAYS("resize web 2G", "{\"error\":\"disk web: expected a layer that has a "
+                          "size of its own (qcow2), found none: make its "
+                          "medium larger, then say resize without a size\"}");
+    sized = true;
+    SAYS("resize web much", "{\"error\":\"resize: expected a size as 20G, "
+                            "found \\\"much\\\"\"}");
+    SAYS("resize web 2G", "{\"error\":\"Invalid argument\"}");
+    CHECK_STR(did.text, "web file 2 resize 2147483648");
     SAYS("layer web fiel x", "{\"error\":\"disk web has no layer \\\"fiel\\\"; "
                              "did you mean \\\"file\\\"?\"}");
     stop();
