@@ -13,3 +13,5 @@ dist_check_SCRIPTS += tests/functional/chain_live
 TESTS += tests/functional/chain_live
 dist_check_SCRIPTS += tests/functional/chain_snapshot
 TESTS += tests/functional/chain_snapshot
+dist_check_SCRIPTS += tests/functional/resize_live
+TESTS += tests/functional/resize_live

@@ -382,6 +382,60 @@ three_deep(void)
     model_free(&m);
 }
 
+/* ---- larger -------------------------------------------------------------- */
+
+static void
+wait_for_size(struct run *r, uint64_t size)
+{
+    char words[60], text[300];
+
+    snprintf(words, sizeof(words), "resize %" PRIu64, size);
+    CHECK_EQ(run_command(r, "qcow2", words, text, sizeof(text)), 0);
+    RUN_WAIT(*r, chain_limits(r->chain)->size == size);
+}
+
+/* By us, by QEMU, and by us again: each sees what the other made. */
+static void
+larger_one(const struct format *f)
+{
+    const char *path = format_create(f, "larger");
+    struct run r = { .seed = 5 };
+    struct model m, grown;
+    char want[40];
+
+    model_init(&m, &r, f->size);
+    model_init(&grown, &r, 4 * f->size);
+    RUN(r, "qcow2 path=%s", path);
+    play(&r, &m, f, 100);
+    wait_for_size(&r, 2 * f->size);
+    model_check(&m);
+    run_close(&r);
+    TOOL("qemu-img info -f qcow2 %s", path);
+    snprintf(want, sizeof(want), "(%" PRIu64 " bytes)", 2 * f->size);
+    CHECK(strstr(said, want));
+    TOOL("qemu-img check -f qcow2 %s", path);
+    TOOL("qemu-img resize -q -f qcow2 %s %" PRIu64, path, 3 * f->size);
+    RUN(r, "qcow2 path=%s", path);
+    wait_for_size(&r, 4 * f->size);
+    memset(grown.data, 0, 4 * f->size);
+    memcpy(grown.data, m.data, f->size);
+    model_check(&grown);
+    play(&r, &grown, f, 100);
+    run_close(&r);
+    compare_with_qemu(&grown, path);
+    model_free(&grown);
+    model_free(&m);
+}
+
+static void
+larger(void)
+{
+    for (unsigned i = 0; i < FORMATS; i++) {
+        printf("  %s\n", formats[i].name);
+        larger_one(&formats[i]);
+    }
+}
+
 /* QEMU and we do not write to one image at a time, whoever was first. */
 static void
 two_writers(void)
@@ -426,6 +480,7 @@ main(int argc, char **argv)
     TEST(lazy);
     TEST(overlay);
     TEST(three_deep);
+    TEST(larger);
     TEST(two_writers);
     return test_end();
 }

@@ -9,13 +9,14 @@
 
 #include "config.h"
 #include "host/sim.h"
+#include "plugins/qcow2/format.h"
 #include "tests/sim/qcow2_guest.h"
 #include "tests/test.h"
 
 enum { CRASHES = 25 };
 
 static struct shared {
-    uint64_t states, recovering, kills, leaked, flushes, clean, errors;
+    uint64_t states, recovering, kills, leaked, flushes, clean, errors, grown;
     int failed;
 } * shared;
 
@@ -24,8 +25,10 @@ static struct world {
     struct sim *sim;
     const struct crash_stack *stack;
     struct image_format f;
-    uint64_t snapshot; /* a hash of what it holds */
-    uint64_t base;     /* of what is below */
+    uint64_t snapshot;    /* a hash of what it holds */
+    uint64_t base;        /* of what is below */
+    bool resizes;         /* the disk becomes larger, now and then */
+    uint64_t size, asked; /* the size that it has; or may have */
     struct loop *loop;
     struct chain *chain;
     struct guest guest;
@@ -73,6 +76,16 @@ file_hash(const char *name)
 
 /* ---- steps of the chain -------------------------------------------------- */
 
+/* It is durable before the guest is told. */
+static void
+relimited(void *ctx, const struct blk_limits *limits)
+{
+    (void)ctx;
+    (void)limits;
+    shared->grown += w.size != w.asked;
+    w.size = w.asked;
+}
+
 static void
 step_done(struct chain_op *op, int error)
 {
@@ -86,10 +99,11 @@ chain_make(void)
     struct chain_spec spec = { .disk = "disk",
                                .layer = w.stack->layer,
                                .n = w.stack->n };
+    static const struct chain_events events = { .relimit = relimited };
     char why[300];
 
     w.loop = sim_loop_new(w.sim, "data0");
-    if (chain_new(&w.chain, w.loop, &spec, NULL, NULL, why, sizeof(why)))
+    if (chain_new(&w.chain, w.loop, &spec, &events, NULL, why, sizeof(why)))
         wrong("%s", why);
     w.guest.chain = w.chain;
     w.op = (struct chain_op){ .done = step_done };
@@ -116,6 +130,56 @@ chain_finish(void)
     return true;
 }
 
+/* ---- a larger disk ------------------------------------------------------- */
+
+static void
+out_text(struct blk_out *out, const char *text)
+{
+    (void)out;
+    (void)text;
+}
+
+static const char *
+image_layer(void)
+{
+    for (unsigned i = 0; i < w.stack->n; i++) {
+        const struct blk_conf *l = &w.stack->layer[i];
+
+        if (!strcmp(l->plugin, "qcow2") && !strcmp(l->kv[0].value, "/image"))
+            return l->name;
+    }
+    return NULL;
+}
+
+/* A few bytes, or as much as needs a larger L1. */
+static void
+resize_begin(void)
+{
+    const uint64_t reach = (1ull << w.f.cluster_bits >> 3) << w.f.cluster_bits;
+    struct blk_out out = { .text = out_text };
+    char bytes[24], *args[] = { (char[]){ "resize" }, bytes, NULL };
+
+    w.asked = w.size + 4096 * (1 + dice(4));
+    if (dice(2))
+        w.asked += reach / 8 << w.f.cluster_bits;
+    snprintf(bytes, sizeof(bytes), "%" PRIu64, w.asked);
+    if (chain_command(w.chain, image_layer(), 2, args, &out))
+        wrong("it can't be resized");
+}
+
+/* What the guest was told stays; what it was not told may be. */
+static void
+resize_judge(const uint8_t *image)
+{
+    uint64_t is = q2_get64(image + Q2_AT_SIZE);
+
+    if (is != w.size && is != w.asked)
+        wrong("the size is %" PRIu64 ", expected %" PRIu64 " or %" PRIu64, is,
+              w.size, w.asked);
+    shared->grown += is != w.size;
+    w.size = w.asked = is;
+}
+
 /* ---- after it ------------------------------------------------------------ */
 
 static void
@@ -129,6 +193,7 @@ judge(bool closed)
 
     sim_file_get(w.sim, "/image", 0, p, (size_t)size);
     image_judge(p, len, &found);
+    resize_judge(p);
     free(p);
     if (found.wrong[0])
         wrong("%s", found.wrong);
@@ -194,6 +259,7 @@ static bool
 live(bool killed)
 {
     uint64_t events = dice(6) ? dice(400) : dice(60);
+    uint64_t resize = w.resizes && dice(3) ? 1 + dice(100) : 0;
 
     faults_end();
     chain_make();
@@ -215,8 +281,10 @@ live(bool killed)
     guest_look(&w.guest, killed);
     faults_begin();
     guest_work(&w.guest);
-    for (; events && sim_step(w.sim); events--)
-        ;
+    for (; events && sim_step(w.sim); events--) {
+        if (resize && --resize == 0)
+            resize_begin();
+    }
     if (dice(5))
         return crash();
     w.guest.working = false;
@@ -309,6 +377,9 @@ world_make(uint64_t seed, crash_pick pick)
     guest_init(&w.guest, w.sim, w.f.size / 512, 1);
     w.guest.blank = w.stack->blank;
     w.guest.faulty = dice(3) == 0;
+    w.size = w.asked = w.f.size;
+    w.resizes =
+        seed % 5 == 2 && !w.guest.faulty && (w.f.version >= 3 || !w.f.snapshot);
     file_make("/image", &w.f, stamp_image);
     if (w.stack->base != CRASH_NO_BASE)
         base_make();
@@ -375,8 +446,9 @@ crash_main(int argc, char **argv, crash_pick pick)
     }
     printf("%" PRIu64 " crash states: %" PRIu64 " kills, %" PRIu64
            " while opening, %" PRIu64 " with leaks; %" PRIu64
-           " clean ends, %" PRIu64 " flushes, %" PRIu64 " errors\n",
+           " clean ends, %" PRIu64 " resized, %" PRIu64 " flushes, %" PRIu64
+           " errors\n",
            shared->states, shared->kills, shared->recovering, shared->leaked,
-           shared->clean, shared->flushes, shared->errors);
+           shared->clean, shared->grown, shared->flushes, shared->errors);
     return shared->failed;
 }

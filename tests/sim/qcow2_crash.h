@@ -11,7 +11,9 @@
  *   - each sector holds what the last completed flush covered, or a later
  *     write; after a kill, what was last completed, or a later write;
  *   - what is below the image is what it was, to the byte;
- *   - after a clean end all counters are exact, and the mark is gone.
+ *   - after a clean end all counters are exact, and the mark is gone;
+ *   - its size is what the guest was told, or, while it becomes larger, what it
+ *     will be told.
  *
  * In every third world reads and writes of the image also fail, are torn or
  * come short, at any step: then what a request that failed wanted may be there
