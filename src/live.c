@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * live.c: chains that are changed by a command, under a running guest, and
- * that are so after a restart.
+ * live.c: chains and modes that are changed by a command, under a running
+ * guest, and that are so after a restart.
  *
  * The chain that a guest wrote through is where its data are: an overlay that
  * was inserted must be there again after a kill, or the guest would read what
@@ -20,16 +20,16 @@
 
 static const char head[] =
     "# Made by blktapd: chains that were changed by \"blktapctl chain\", and\n"
-    "# what the files said of them then.  As long as they say that, a chain "
-    "is\n"
-    "# as it is here.\n";
+    "# modes by \"blktapctl mode\", and what the files said of them then.  As\n"
+    "# long as they say that, a chain and its mode are as they are here.\n";
 
 struct daemon_change {
     struct daemon *daemon;
     struct conf *to;
     char disk[64];
-    bool open; /* its chain runs */
-    int kept;  /* 0, or why the change, once made, is not on the medium */
+    const char *what; /* of it is changed */
+    bool open;        /* its chain runs */
+    int kept; /* 0, or why the change, once made, is not on the medium */
     chain_done *done;
     void *arg;
 };
@@ -227,14 +227,15 @@ change_over(struct daemon_change *c, int status, const char *why,
         lastconf_save(d->lastconf, d->conf);
         if (d->xenbus)
             xenbus_reload(d->xenbus, d->conf);
-        log_line(BLK_INFO, &f, "%s: its chain was changed by command", c->disk);
+        log_line(BLK_INFO, &f, "%s: its %s was changed by command", c->disk,
+                 c->what);
     }
     if (!status && c->kept) {
         status = c->kept;
         snprintf(unkept, sizeof unkept,
-                 "the chain was changed, but that can't be kept for a restart: "
+                 "the %s was changed, but that can't be kept for a restart: "
                  "%s: change the files",
-                 strerror(-status));
+                 c->what, strerror(-status));
         why = unkept;
     }
     c->done(c->arg, status, why, took_ns);
@@ -266,6 +267,7 @@ change_plan(struct daemon_change *c, const struct conf_edit *edit,
     struct disk *running = disks_find(d->disks, c->disk);
     const struct conf_disk *cd =
         running ? disk_conf(running) : conf_disk(d->conf, c->disk);
+    struct chain_spec now, then;
     int rc = 0;
 
     if (!cd) {
@@ -273,12 +275,13 @@ change_plan(struct daemon_change *c, const struct conf_edit *edit,
         return -ENOENT;
     }
     c->open = running != NULL;
-    c->to = conf_edit(d->conf, c->disk, &cd->chain, edit, why, n);
+    c->to = conf_edit(d->conf, c->disk, cd, edit, why, n);
     if (!c->to)
         return -EINVAL;
+    now = conf_running(cd);
+    then = conf_running(conf_disk(c->to, c->disk));
     if (force == CHAIN_SAFE)
-        rc = change_is_safe(&cd->chain, &conf_disk(c->to, c->disk)->chain, why,
-                            n);
+        rc = change_is_safe(&now, &then, why, n);
     if (rc)
         return rc;
     rc = live_prepare(d, c->to);
@@ -307,6 +310,7 @@ daemon_chain(void *daemon, const char *disk, const struct conf_edit *edit,
         return;
     }
     c->daemon = d;
+    c->what = edit->kind == CONF_MODE ? "mode" : "chain";
     c->done = done;
     c->arg = arg;
     snprintf(c->disk, sizeof c->disk, "%s", disk);

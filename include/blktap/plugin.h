@@ -162,6 +162,7 @@ struct blk_plugin {
     uint32_t ops;       /* required: any op not named here is refused */
     uint8_t tail;       /* enum blk_place */
     bool transparent;   /* changes neither data nor addresses */
+    bool back_end;      /* a tail whose data are another back-end's disk */
     const char *name;   /* required; as the module is called */
     const char *help;   /* required: one line, without a full stop */
     const struct blk_option *options;

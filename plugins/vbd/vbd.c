@@ -339,6 +339,7 @@ BLK_PLUGIN(vbd) = {
     .ops = BLK_BIT(BLK_READ) | BLK_BIT(BLK_WRITE) | BLK_BIT(BLK_FLUSH) |
            BLK_BIT(BLK_DISCARD),
     .tail = BLK_TAIL,
+    .back_end = true,
     .name = "vbd",
     .help = "the disk of a real back-end, whose front-end we are",
     .options = vbd_options,

@@ -101,9 +101,17 @@ disks_check(struct reader *r)
     if (devices_differ(r, sorted))
         rc = -EINVAL;
     for (i = 0; i < conf->disks; i++) {
+        struct conf_disk *d = &conf->disk[i];
+
         why[0] = '\0';
-        if (chain_check(&conf->disk[i].chain, why, sizeof(why)))
-            rc = chain_refused(r, &conf->disk[i], why);
+        if (chain_check(&d->chain, why, sizeof(why))) {
+            rc = chain_refused(r, d, why);
+            continue;
+        }
+        if (d->mode == MODE_ANY)
+            mode_follow(d);
+        if (mode_check(d, why, sizeof(why)))
+            rc = reader_fail_at(r, d->file, d->line, "mode", "%s", why);
     }
     free(sorted);
     return rc;

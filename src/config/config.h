@@ -17,6 +17,7 @@
 
 #include "chain/chain.h"
 
+/* Which layers of a chain run: see mode.c. */
 enum conf_mode { CONF_INTERCEPT, CONF_INTERPOSE, CONF_PASSTHROUGH };
 
 struct conf_disk {
@@ -31,9 +32,10 @@ struct conf_disk {
     unsigned indirect;     /* segments; 0 (off), or 12 to 256, default 256 */
     uint64_t buffers;      /* bytes; 1M to 1G, default 16M */
     struct chain_spec chain;
-    /* What the files say of the chain, when it was changed since by a command;
-     * else NULL. */
+    /* What the files say of the chain and of the mode, when one of them was
+     * changed since by a command; else NULL. */
     const struct chain_spec *filed;
+    enum conf_mode filed_mode;
     const char *file;
     int line;
 };
@@ -64,35 +66,44 @@ void conf_unref(struct conf *);
 const struct conf_disk *conf_match(const struct conf *, const char *params,
                                    const char *vm, uint32_t devid);
 const struct conf_disk *conf_disk(const struct conf *, const char *name);
+/* The layers that run, those of the disk's chain or the last of them; borrowed
+ * from the disk. */
+struct chain_spec conf_running(const struct conf_disk *);
+const char *conf_mode_name(enum conf_mode);
+/* 0 or -EINVAL. */
+int conf_mode_parse(const char *, enum conf_mode *);
 /* The text that would make the same tree again. */
 void conf_print(const struct conf *, FILE *);
 
-/* ---- chains that were changed by a command (live.c) ---------------------- */
+/* ---- chains and modes that were changed by a command (live.c) ------------ */
 
 enum conf_edit_kind {
     CONF_INSERT,  /* layer comes before at, which may be the number of layers */
     CONF_REMOVE,  /* at goes */
     CONF_REPLACE, /* layer takes the place of at */
+    CONF_MODE,    /* another mode of the same chain */
     CONF_RESET    /* back to what the files say */
 };
 struct conf_edit {
     enum conf_edit_kind kind;
     const char *at; /* name of a layer, or its number, from 0; not of RESET */
-    const char *layer; /* as in the files, between { and }; of the first and
-                        * the third */
+    const char *layer;   /* as in the files, between { and }; of the first and
+                          * the third */
+    enum conf_mode mode; /* of MODE */
 };
-/* A tree that differs from `from` in the chain of one disk: that is now's,
- * edited and checked.  NULL on error, as conf_load() has it: what is wrong in
+/* A tree that differs from `from` in the chain and the mode of one disk: they
+ * are now's, edited and checked.  With a last layer of another sort comes the
+ * mode that it needs.  NULL on error, as conf_load() has it: what is wrong in
  * the layer's text is told as of a file called "layer". */
 struct conf *conf_edit(const struct conf *from, const char *disk,
-                       const struct chain_spec *now, const struct conf_edit *,
+                       const struct conf_disk *now, const struct conf_edit *,
                        char *errors, size_t n);
 /* Where `to` came from. */
 enum conf_origin {
     CONF_FILES, /* the administrator's */
     CONF_LAST   /* what was in force, with its chains as they were */
 };
-/* The chains that were changed in `from` are so in `to`, which nobody else has
+/* The disks that were changed in `from` are so in `to`, which nobody else has
  * yet, where the files say what they said then.  dropped (may be NULL): is
  * told of each disk of which they say something else, or nothing: then the
  * files are right.  0 or -ENOMEM. */

@@ -270,19 +270,10 @@ key_mode(struct reader *r, const config_setting_t *s,
 {
     int mode, rc = key_choice(r, s, key, &mode);
 
-    if (rc)
-        return rc;
-    /* The other two send requests on to another back-end. */
-    if (mode != CONF_INTERCEPT)
-        return expect(r, s, key->name,
-                      "\"intercept\" (this version has no vbd tail, which "
-                      "the other modes need)");
-    *(enum conf_mode *)to = (enum conf_mode)mode;
-    return 0;
+    if (!rc)
+        *(enum conf_mode *)to = (enum conf_mode)mode;
+    return rc;
 }
-
-static const char *const mode_names[] = { "intercept", "interpose",
-                                          "passthrough", NULL };
 
 static const struct conf_key disk_keys[] = {
     { .name = "name",
@@ -295,7 +286,7 @@ static const struct conf_key disk_keys[] = {
     { .name = "mode",
       .read = key_mode,
       .at = offsetof(struct conf_disk, mode),
-      .choices = mode_names },
+      .choices = conf_mode_names },
     { .name = "readonly",
       .read = key_bool,
       .at = offsetof(struct conf_disk, readonly) },
@@ -335,7 +326,7 @@ disk_read(struct reader *r, const config_setting_t *s, struct conf_disk *d)
     int rc;
 
     *d = (struct conf_disk){
-        .mode = CONF_INTERCEPT,
+        .mode = MODE_ANY,
         .discard = true,
         .queues = 4,
         .ring_order = 4,

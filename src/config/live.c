@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * live.c: chains that were changed by a command, not in the files.
+ * live.c: chains and modes that were changed by a command, not in the files.
  *
- * Such a disk's chain is what it has now, and `filed' what the files say of it.
- * The change holds as long as the files say that: across reloads, and as text
- * across restarts.  Whoever edits this disk's chain in the files means what is
- * there.
+ * Such a disk's chain and mode are what it has now, and `filed' and
+ * `filed_mode' what the files say of them.  The change holds as long as the
+ * files say that: across reloads, and as text across restarts.  Whoever edits
+ * this disk's chain in the files means what is there.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -89,43 +89,73 @@ edit_layers(struct reader *r, struct chain_spec *chain, struct blk_conf *layer,
     return layer_load_text(r, "layer", edit->layer, &layer[at]);
 }
 
-/* The edited chain of d, a disk of r's own tree. */
+/* d has the chain of now. */
 static int
-edit_chain(struct reader *r, struct conf_disk *d, const struct chain_spec *now,
-           const struct conf_edit *edit)
+edit_chain(struct reader *r, struct conf_disk *d, const struct conf_edit *edit)
+{
+    unsigned n = d->chain.n;
+    struct blk_conf *layer =
+        conf_alloc(r->conf, sizeof(*layer) * ((size_t)n + 1));
+
+    if (!layer)
+        return reader_oom(r);
+    memcpy(layer, d->chain.layer, sizeof(*layer) * n);
+    d->chain.layer = layer;
+    if (edit_layers(r, &d->chain, layer, edit))
+        return -EINVAL;
+    return layer_names(r, &d->chain);
+}
+
+/* d, a disk of r's own tree, becomes now, edited. */
+static int
+edit_disk(struct reader *r, struct conf_disk *d, const struct conf_disk *now,
+          const struct conf_edit *edit)
 {
     const struct chain_spec filed = d->filed ? *d->filed : d->chain;
-    struct blk_conf *layer;
-    int rc;
+    const enum conf_mode mode = d->filed ? d->filed_mode : d->mode;
+    int rc = 0;
 
     if (edit->kind == CONF_RESET) {
         d->chain.layer = filed.layer;
         d->chain.n = filed.n;
+        d->mode = mode;
         d->filed = NULL;
         return 0;
     }
-    if (chain_copy(r->conf, &d->chain, now))
+    d->mode = edit->kind == CONF_MODE ? edit->mode : now->mode;
+    if (chain_copy(r->conf, &d->chain, &now->chain))
         return reader_oom(r);
-    layer = conf_alloc(r->conf, sizeof(*layer) * ((size_t)now->n + 1));
-    if (!layer)
-        return reader_oom(r);
-    memcpy(layer, d->chain.layer, sizeof(*layer) * now->n);
-    d->chain.layer = layer;
-    rc = edit_layers(r, &d->chain, layer, edit);
-    if (!rc)
-        rc = layer_names(r, &d->chain);
+    if (edit->kind != CONF_MODE)
+        rc = edit_chain(r, d, edit);
     if (rc)
         return rc;
-    if (conf_layers_equal(&d->chain, &filed))
-        d->filed = NULL;
-    else if (!d->filed && !(d->filed = chain_dup(r->conf, &filed)))
+    if (!d->filed && !(d->filed = chain_dup(r->conf, &filed)))
         return reader_oom(r);
+    d->filed_mode = mode;
+    return 0;
+}
+
+/* What can only be told when the layers are there; why is from the engine, or
+ * of a mode. */
+static int
+edit_check(struct conf_disk *d, const struct conf_edit *edit, char *why,
+           size_t n)
+{
+    if (chain_check(&d->chain, why, n))
+        return -EINVAL;
+    if (edit->kind != CONF_MODE)
+        mode_follow(d);
+    if (mode_check(d, why, n))
+        return -EINVAL;
+    if (d->filed && d->mode == d->filed_mode &&
+        conf_layers_equal(&d->chain, d->filed))
+        d->filed = NULL;
     return 0;
 }
 
 struct conf *
 conf_edit(const struct conf *from, const char *disk,
-          const struct chain_spec *now, const struct conf_edit *edit,
+          const struct conf_disk *now, const struct conf_edit *edit,
           char *errors, size_t n)
 {
     struct reader r = { .conf = conf_copy_tree(from),
@@ -148,8 +178,8 @@ conf_edit(const struct conf *from, const char *disk,
                            "that is no longer in it",
                            disk);
     else
-        rc = edit_chain(&r, d, now, edit);
-    if (!rc && chain_check(&d->chain, why, sizeof(why)))
+        rc = edit_disk(&r, d, now, edit);
+    if (!rc && edit_check(d, edit, why, sizeof(why)))
         rc = reader_fail_at(&r, NULL, 0, NULL, "%s", why);
     if (!rc)
         return r.conf;
@@ -163,6 +193,8 @@ static int
 keep_one(struct conf *to, struct conf_disk *d, const struct conf_disk *live)
 {
     d->filed = chain_dup(to, live->filed);
+    d->filed_mode = live->filed_mode;
+    d->mode = live->mode;
     return d->filed ? chain_copy(to, &d->chain, &live->chain) : -ENOMEM;
 }
 
@@ -180,8 +212,10 @@ conf_keep_live(struct conf *to, const struct conf *from,
 
         if (!live->filed)
             continue;
-        followed = d && conf_layers_equal(&d->chain, &live->chain);
-        if (d && (conf_layers_equal(&d->chain, live->filed) ||
+        followed = d && d->mode == live->mode &&
+                   conf_layers_equal(&d->chain, &live->chain);
+        if (d && ((d->mode == live->filed_mode &&
+                   conf_layers_equal(&d->chain, live->filed)) ||
                   (followed && origin == CONF_LAST))) {
             if (keep_one(to, d, live))
                 return -ENOMEM;
@@ -218,6 +252,8 @@ print_half(const struct conf *conf, FILE *f, bool filed)
             continue;
         fprintf(f, "%s\n  {\n", before);
         print_key(f, "    ", "name", d->name);
+        print_key(f, "    ", "mode",
+                  conf_mode_name(filed ? d->filed_mode : d->mode));
         fputs("    chain = (\n", f);
         conf_print_chain(f, filed ? d->filed : &d->chain, "      ");
         fputs("    );\n  }", f);
@@ -245,6 +281,7 @@ halves_join(struct conf *live, const struct conf *filed)
 
         if (!d)
             return -EINVAL;
+        live->disk[i].filed_mode = d->mode;
         live->disk[i].filed = chain_dup(live, &d->chain);
         if (!live->disk[i].filed)
             return -ENOMEM;

@@ -72,20 +72,6 @@ log_name(int level)
     }
 }
 
-static const char *
-mode_name(enum conf_mode mode)
-{
-    switch (mode) {
-    case CONF_INTERPOSE:
-        return "interpose";
-    case CONF_PASSTHROUGH:
-        return "passthrough";
-    case CONF_INTERCEPT:
-        break;
-    }
-    return "intercept";
-}
-
 static void
 print_daemon(FILE *f, const struct conf *conf)
 {
@@ -142,7 +128,7 @@ print_disk(FILE *f, const struct conf_disk *d)
     print_key(f, "    ", "name", d->name);
     print_key(f, "    ", "vm", d->vm);
     print_key(f, "    ", "vdev", d->vdev);
-    print_key(f, "    ", "mode", mode_name(d->mode));
+    print_key(f, "    ", "mode", conf_mode_name(d->mode));
     fprintf(f, "    readonly = %s;\n    discard = %s;\n    barrier = %s;\n",
             d->readonly ? "true" : "false", d->discard ? "true" : "false",
             d->barrier ? "true" : "false");

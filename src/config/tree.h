@@ -10,6 +10,7 @@
  *   tree.c   memory, look-ups; match.c, diff.c, print.c: what readers ask
  *   copy.c   a tree, or a part of it, once more
  *   live.c   chains that a command changed
+ *   mode.c   which layers of a chain run
  *
  * Everything in a tree is the tree's: it is freed with it.
  */
@@ -127,6 +128,16 @@ int reader_begin(struct reader *, char *errors, size_t n);
 struct conf *conf_copy_tree(const struct conf *);
 int chain_copy(struct conf *, struct chain_spec *to, const struct chain_spec *);
 const struct chain_spec *chain_dup(struct conf *, const struct chain_spec *);
+
+/* ---- modes (mode.c); of disks whose chain was checked -------------------- */
+
+/* Of a disk that was not told its mode. */
+#define MODE_ANY ((enum conf_mode) - 1)
+extern const char *const conf_mode_names[]; /* NULL-ended */
+/* One that fits the last layer, when the disk's does not. */
+void mode_follow(struct conf_disk *);
+/* 0, or -EINVAL with what was expected. */
+int mode_check(const struct conf_disk *, char *why, size_t n);
 
 /* ---- sections (disk.c), rules (check.c) ---------------------------------- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * chain.c: the layers of a disk, and how they are changed under its guest.
+ * chain.c: the layers of a disk, which of them run, and how both are changed
+ * under its guest.
  */
 #include "config.h"
 
@@ -85,6 +86,7 @@ chain_show(const struct daemon_view *v, struct control_call *call,
     }
     o = json_object_new_object();
     put_str(o, "disk", cd->name);
+    put_str(o, "mode", conf_mode_name(cd->mode));
     json_object_object_add(o, "chain", chain_describe(&cd->chain));
     if (files && files->filed)
         json_object_object_add(o, "chain-in-files",
@@ -191,4 +193,52 @@ layers_command(void *ctx, struct control_call *call, int argc,
         return;
     if (disks_find(v->disks, argv[0]) || disk_configured(v, call, argv[0]))
         chain_change(v, call, action, argc, argv);
+}
+
+/* ---- mode ---------------------------------------------------------------- */
+
+static void
+mode_show(const struct daemon_view *v, struct control_call *call,
+          const struct conf_disk *cd)
+{
+    const struct conf_disk *files = conf_disk(view_conf(v), cd->name);
+    struct json_object *o = json_object_new_object();
+
+    put_str(o, "disk", cd->name);
+    put_str(o, "mode", conf_mode_name(cd->mode));
+    if (files && files->filed)
+        put_str(o, "mode-in-files", conf_mode_name(files->filed_mode));
+    control_answer(call, o);
+}
+
+void
+mode_command(void *ctx, struct control_call *call, int argc,
+             const char *const *argv)
+{
+    const struct daemon_view *v = ctx;
+    struct conf_edit edit = { .kind = CONF_MODE };
+    struct disk *d = disks_find(v->disks, argv[0]);
+    const struct conf_disk *cd =
+        d ? disk_conf(d) : disk_configured(v, call, argv[0]);
+    struct near near;
+    char hint[100];
+    int i;
+
+    if (!cd)
+        return;
+    if (argc < 2) {
+        mode_show(v, call, cd);
+        return;
+    }
+    if (!conf_mode_parse(argv[1], &edit.mode)) {
+        v->chain(v->ctx, argv[0], &edit, CHAIN_SAFE, chain_changed, call);
+        return;
+    }
+    near = (struct near){ .word = argv[1] };
+    for (i = CONF_INTERCEPT; i <= CONF_PASSTHROUGH; i++)
+        near_try(&near, conf_mode_name((enum conf_mode)i));
+    control_fail(call,
+                 "mode: expected passthrough, interpose or intercept, found "
+                 "\"%.64s\"%s",
+                 argv[1], near_hint(&near, hint, sizeof(hint)));
 }

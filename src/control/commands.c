@@ -199,6 +199,7 @@ layer_command(void *ctx, struct control_call *call, int argc,
 {
     struct disk *d = disk_running(ctx, call, argv[0]);
     struct near near = { .word = argv[1] };
+    struct chain_spec running;
     char hint[100];
 
     if (!d)
@@ -206,6 +207,12 @@ layer_command(void *ctx, struct control_call *call, int argc,
     if (!layer_find(&disk_conf(d)->chain, argv[1], &near)) {
         control_fail(call, "disk %s has no layer \"%.64s\"%s", argv[0], argv[1],
                      near_hint(&near, hint, sizeof(hint)));
+        return;
+    }
+    running = conf_running(disk_conf(d));
+    if (!layer_find(&running, argv[1], &near)) {
+        control_fail(call, "disk %s: layer \"%.64s\" does not run in mode %s",
+                     argv[0], argv[1], conf_mode_name(disk_conf(d)->mode));
         return;
     }
     disk_command(d, argv[1], argc - 2, argv + 2, layer_done, call);
@@ -448,6 +455,8 @@ static const struct {
       "have a failed disk try again" },
     { "chain", "DISK [show|insert|remove|replace|reset ...]", 1, 5,
       layers_command, "a disk's layers; change them" },
+    { "mode", "DISK [passthrough|interpose|intercept]", 1, 2, mode_command,
+      "which of a disk's layers run; change it" },
     { "layer", "DISK LAYER COMMAND [ARG...]", 3, -1, layer_command,
       "a command of a layer's own" },
     { "resize", "DISK [SIZE]", 1, 2, resize_command,

@@ -44,7 +44,7 @@ struct daemon_view {
                    void (*done)(void *arg, int status, const char *why),
                    void *arg);
     void (*log_level)(void *ctx, int level); /* enum blk_level */
-    /* A disk's chain, edited live; why: one sentence. */
+    /* A disk's chain or mode, changed live; why: one sentence. */
     daemon_chain_fn *chain;
     daemon_snapshot_fn *snapshot;
 };

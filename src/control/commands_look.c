@@ -33,16 +33,6 @@ chain_describe(const struct chain_spec *spec)
     return all;
 }
 
-static const char *
-mode_name(enum conf_mode mode)
-{
-    static const char *const names[] = { [CONF_INTERCEPT] = "intercept",
-                                         [CONF_INTERPOSE] = "interpose",
-                                         [CONF_PASSTHROUGH] = "passthrough" };
-
-    return names[mode];
-}
-
 /* What the config says of a disk; state: when it is not open. */
 static void
 conf_describe(struct json_object *o, const struct conf_disk *cd)
@@ -52,8 +42,10 @@ conf_describe(struct json_object *o, const struct conf_disk *cd)
     snprintf(at, sizeof(at), "%s:%d", cd->file, cd->line);
     put_str(o, "configured-at", at);
     json_object_object_add(o, "chain", chain_describe(&cd->chain));
-    if (cd->filed)
+    if (cd->filed) {
         json_object_object_add(o, "chain-in-files", chain_describe(cd->filed));
+        put_str(o, "mode-in-files", conf_mode_name(cd->filed_mode));
+    }
     if (cd->vm) {
         put_str(o, "for-vm", cd->vm);
         put_str(o, "for-vdev", cd->vdev);
@@ -77,7 +69,7 @@ free_brief(const struct conf_disk *cd)
 
     put_str(o, "disk", cd->name);
     put_str(o, "state", "free");
-    put_str(o, "mode", mode_name(cd->mode));
+    put_str(o, "mode", conf_mode_name(cd->mode));
     put_bool(o, "readonly", cd->readonly);
     return o;
 }

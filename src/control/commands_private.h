@@ -25,7 +25,7 @@ struct json_object *chain_describe(const struct chain_spec *);
 control_fn list_command, show_command, stats_command;
 
 /* chain.c */
-control_fn layers_command;
+control_fn layers_command, mode_command;
 
 /* plugins.c */
 control_fn plugins_command;

@@ -108,12 +108,23 @@ const char chain_help[] =
     "  LAYER  as in blktapd.conf: 'plugin = \"trace\"; file = \"/tmp/t\"'\n"
     "  force  also when the guest may read other data afterwards\n";
 
+static void
+changed(struct json_object *o)
+{
+    uint64_t ns = get_u64(o, "waited_ns");
+    char text[HUMAN_SIZE];
+
+    if (ns)
+        printf("changed; requests waited for %s\n", human_ns(text, ns));
+    else
+        puts("changed");
+}
+
 int
 chain_run(const struct ctl *ctl, int argc, char **argv)
 {
     bool ok;
     struct json_object *o = ctl_ask(ctl, "chain", argc, argv, &ok);
-    char text[HUMAN_SIZE];
 
     if (!ok)
         return 1;
@@ -121,11 +132,35 @@ chain_run(const struct ctl *ctl, int argc, char **argv)
         ctl_dump(o);
     else if (get(o, "text"))
         fputs(get_str(o, "text"), stdout);
-    else if (get_u64(o, "waited_ns"))
-        printf("changed; requests waited for %s\n",
-               human_ns(text, get_u64(o, "waited_ns")));
     else
-        puts("changed");
+        changed(o);
+    json_object_put(o);
+    return 0;
+}
+
+/* ---- mode ---------------------------------------------------------------- */
+
+const char mode_help[] =
+    "  intercept    all of its layers run; the last has data of its own\n"
+    "  interpose    all of its layers run; the last is the front-end of "
+    "another\n"
+    "               back-end, and the data are there\n"
+    "  passthrough  only that last layer runs; those above it are not opened\n";
+
+int
+mode_run(const struct ctl *ctl, int argc, char **argv)
+{
+    bool ok;
+    struct json_object *o = ctl_ask(ctl, "mode", argc, argv, &ok);
+
+    if (!ok)
+        return 1;
+    if (ctl->json)
+        ctl_dump(o);
+    else if (get(o, "mode"))
+        puts(get_str(o, "mode"));
+    else
+        changed(o);
     json_object_put(o);
     return 0;
 }

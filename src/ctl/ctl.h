@@ -60,9 +60,10 @@ typedef int ctl_fn(const struct ctl *, int argc, char **argv);
 ctl_fn list_run, show_run, stats_run, plugins_run, version_run, config_run;
 ctl_fn events_run, top_run, metrics_run;
 ctl_fn pause_run, resume_run, recover_run, resize_run, reload_run, log_run,
-    layer_run, chain_run;
+    layer_run, chain_run, mode_run;
 ctl_fn attach_run, detach_run;
 ctl_fn copy_run, bench_run, interpose_run;
-extern const char copy_help[], bench_help[], chain_help[], interpose_help[];
+extern const char copy_help[], bench_help[], chain_help[], mode_help[],
+    interpose_help[];
 
 #endif

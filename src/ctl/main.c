@@ -48,6 +48,8 @@ static const struct ctl_command commands[] = {
       false, resize_run },
     { "chain", "DISK [ACTION ...]", "a disk's layers; change them", chain_help,
       1, 5, -1, false, chain_run },
+    { "mode", "DISK [MODE]", "which of a disk's layers run; change it",
+      mode_help, 1, 2, -1, false, mode_run },
     { "layer", "DISK LAYER COMMAND [ARG...]", "a command of a layer's own",
       NULL, 3, -1, 2, false, layer_run },
     { "copy", "SRC DST [OPTION...]", "copy a disk from or to a file", copy_help,

@@ -516,8 +516,6 @@ brief_str(struct json_object *o, const char *name, const char *v)
 struct json_object *
 disk_brief(const struct disk *d)
 {
-    static const char *const modes[] = { "intercept", "interpose",
-                                         "passthrough" };
     struct json_object *o = json_object_new_object();
     struct json_object *front = json_object_new_object();
 
@@ -529,7 +527,7 @@ disk_brief(const struct disk *d)
         brief_str(o, "reason", d->reason);
     if (d->notice[0])
         brief_str(o, "notice", d->notice);
-    brief_str(o, "mode", modes[d->conf_disk->mode]);
+    brief_str(o, "mode", conf_mode_name(d->conf_disk->mode));
     json_object_object_add(o, "size", json_object_new_uint64(d->limits.size));
     json_object_object_add(o, "readonly", json_object_new_boolean(d->readonly));
     brief_str(front, "kind", d->front.kind);

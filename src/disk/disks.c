@@ -211,7 +211,7 @@ needs_reconnect(const struct conf_disk *a, const struct conf_disk *b)
     return a->readonly != b->readonly || a->discard != b->discard ||
            a->barrier != b->barrier || a->queues != b->queues ||
            a->ring_order != b->ring_order || a->indirect != b->indirect ||
-           a->buffers != b->buffers || a->mode != b->mode;
+           a->buffers != b->buffers;
 }
 
 static void

@@ -104,7 +104,7 @@ static const struct chain_events unit_events = {
 int
 unit_chain_new(struct unit *u, char *why, size_t n)
 {
-    struct chain_spec spec = u->conf->chain;
+    struct chain_spec spec = conf_running(u->conf);
 
     spec.readonly = u->readonly;
     return chain_new(&u->chain, u->place.data, &spec, &unit_events, u, why, n);

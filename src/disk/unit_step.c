@@ -194,7 +194,7 @@ replaced(struct chain_op *op, int error)
 static void
 replace_go(struct unit *u)
 {
-    struct chain_spec spec = u->now->conf->chain;
+    struct chain_spec spec = conf_running(u->now->conf);
 
     spec.readonly = u->readonly;
     u->op.done = replaced;

@@ -3,7 +3,8 @@
  * config_fake.h: what config/ calls of other rooms, made simple.
  *
  * Plugins are not looked for: "nosuch" is unknown, all others exist, and those
- * whose name begins with "tail" are tails.
+ * whose name begins with "tail" are tails; "tail-back" is one of a back-end,
+ * and "opaque" changes data.
  */
 #ifndef TESTS_UNIT_CONFIG_FAKE_H
 #define TESTS_UNIT_CONFIG_FAKE_H
@@ -34,6 +35,21 @@ chain_check(const struct chain_spec *spec, char *why, size_t n)
         }
     }
     return 0;
+}
+
+const struct blk_plugin *
+plugin_find(const char *name, char *why, size_t n)
+{
+    static const struct blk_plugin plain = { .transparent = true },
+                                   back = { .back_end = true }, opaque;
+
+    if (!strcmp(name, "nosuch")) {
+        snprintf(why, n, "there is no plugin \"nosuch\"");
+        return NULL;
+    }
+    return !strcmp(name, "tail-back") ? &back
+           : !strcmp(name, "opaque")  ? &opaque
+                                      : &plain;
 }
 
 int

@@ -69,7 +69,7 @@ edit(const struct conf *from, enum conf_edit_kind kind, const char *at,
 {
     const struct conf_edit e = { .kind = kind, .at = at, .layer = layer };
 
-    return conf_edit(from, "a", &disk_of(from, "a")->chain, &e, fake_errors,
+    return conf_edit(from, "a", disk_of(from, "a"), &e, fake_errors,
                      sizeof(fake_errors));
 }
 
@@ -180,8 +180,8 @@ bad_edits(void)
     bad(c, CONF_INSERT, "0", "plugin = ;",
         "layer:1: expected key = value, found, here or just before: plugin = ; "
         "(syntax error)\n");
-    CHECK(!conf_edit(c, "z", &c->disk[0].chain, &e, fake_errors,
-                     sizeof(fake_errors)));
+    CHECK(
+        !conf_edit(c, "z", &c->disk[0], &e, fake_errors, sizeof(fake_errors)));
     CHECK_STR(fake_errors, "expected a disk of the configuration, found \"z\" "
                            "that is no longer in it\n");
     conf_unref(c);
@@ -217,7 +217,8 @@ of_what_runs(void)
         { .plugin = "p", .name = "x", .file = "f" },
         { .plugin = "tail", .name = "tail", .file = "f" }
     };
-    const struct chain_spec now = { .disk = "a", .layer = layer, .n = 2 };
+    const struct conf_disk now = { .chain = {
+                                       .disk = "a", .layer = layer, .n = 2 } };
 
     REQUIRE(c);
     to = conf_edit(c, "a", &now, &e, fake_errors, sizeof(fake_errors));
@@ -226,6 +227,135 @@ of_what_runs(void)
     REQUIRE(disk_of(to, "a")->filed);
     CHECK_STR(words(disk_of(to, "a")->filed), FILED);
     conf_unref(to);
+    conf_unref(c);
+}
+
+/* ---- modes --------------------------------------------------------------- */
+
+static const char relay[] =
+    "disks = ( { name = \"a\"; chain = ( { plugin = \"p\"; },"
+    "  { plugin = \"tail-back\"; } ); } );";
+
+static struct conf *
+mode_edit(const struct conf *from, enum conf_mode mode)
+{
+    const struct conf_edit e = { .kind = CONF_MODE, .mode = mode };
+
+    return conf_edit(from, "a", disk_of(from, "a"), &e, fake_errors,
+                     sizeof(fake_errors));
+}
+
+/* The mode, and what the files say, if that is not the same. */
+static void
+mode_becomes(struct conf **conf, struct conf *to, enum conf_mode mode,
+             int filed)
+{
+    const struct conf_disk *d;
+
+    if (!to)
+        printf("%s", fake_errors);
+    REQUIRE(to);
+    conf_unref(*conf);
+    *conf = to;
+    d = disk_of(to, "a");
+    CHECK_EQ(d->mode, mode);
+    CHECK_EQ(d->filed ? (int)d->filed_mode : -1, filed);
+}
+
+static void
+modes(void)
+{
+    struct conf *c = load_text(relay);
+
+    REQUIRE(c);
+    CHECK_EQ(disk_of(c, "a")->mode, CONF_INTERPOSE);
+    mode_becomes(&c, mode_edit(c, CONF_INTERPOSE), CONF_INTERPOSE, -1);
+    mode_becomes(&c, mode_edit(c, CONF_PASSTHROUGH), CONF_PASSTHROUGH,
+                 CONF_INTERPOSE);
+    CHECK_STR(words(&disk_of(c, "a")->chain), "p tail-back");
+    /* Layers that do not run are edited, too, and the mode stays. */
+    mode_becomes(&c, edit(c, CONF_INSERT, "0", "plugin = \"q\""),
+                 CONF_PASSTHROUGH, CONF_INTERPOSE);
+    mode_becomes(&c, mode_edit(c, CONF_INTERPOSE), CONF_INTERPOSE,
+                 CONF_INTERPOSE); /* the chain is still another one */
+    mode_becomes(&c, mode_edit(c, CONF_PASSTHROUGH), CONF_PASSTHROUGH,
+                 CONF_INTERPOSE);
+    mode_becomes(&c, edit(c, CONF_REMOVE, "q", NULL), CONF_PASSTHROUGH,
+                 CONF_INTERPOSE);
+    mode_becomes(&c, edit(c, CONF_RESET, NULL, NULL), CONF_INTERPOSE, -1);
+    conf_unref(c);
+}
+
+/* Another sort of tail wants another mode. */
+static void
+mode_follows(void)
+{
+    struct conf *c = load_text(relay);
+
+    REQUIRE(c);
+    mode_becomes(&c, mode_edit(c, CONF_PASSTHROUGH), CONF_PASSTHROUGH,
+                 CONF_INTERPOSE);
+    mode_becomes(&c, edit(c, CONF_REPLACE, "tail-back", "plugin = \"tail\""),
+                 CONF_INTERCEPT, CONF_INTERPOSE);
+    mode_becomes(&c, edit(c, CONF_REPLACE, "tail", "plugin = \"tail-back\""),
+                 CONF_INTERPOSE, -1);
+    conf_unref(c);
+}
+
+static void
+mode_refused(const struct conf *c, enum conf_mode mode, const char *why)
+{
+    CHECK(!mode_edit(c, mode));
+    CHECK_STR(fake_errors, why);
+}
+
+static void
+bad_modes(void)
+{
+    struct conf *c = load_text(one);
+
+    REQUIRE(c);
+    CHECK_EQ(disk_of(c, "a")->mode, CONF_INTERCEPT);
+    mode_refused(c, CONF_PASSTHROUGH,
+                 "expected \"intercept\", as the last layer, \"tail\" (plugin "
+                 "tail), has data of its own, found \"passthrough\"\n");
+    conf_unref(c);
+    c = load_text(relay);
+    REQUIRE(c);
+    mode_refused(c, CONF_INTERCEPT,
+                 "expected \"interpose\" or \"passthrough\", as the last "
+                 "layer, \"tail-back\" (plugin tail-back), has the data of "
+                 "another back-end, found \"intercept\"\n");
+    mode_becomes(&c, edit(c, CONF_INSERT, "p", "plugin = \"opaque\""),
+                 CONF_INTERPOSE, CONF_INTERPOSE);
+    mode_refused(c, CONF_PASSTHROUGH,
+                 "expected another mode than \"passthrough\", or no layer "
+                 "\"opaque\": without it (plugin opaque) the guest reads other "
+                 "data\n");
+    mode_becomes(&c, edit(c, CONF_REMOVE, "opaque", NULL), CONF_INTERPOSE, -1);
+    mode_becomes(&c, mode_edit(c, CONF_PASSTHROUGH), CONF_PASSTHROUGH,
+                 CONF_INTERPOSE);
+    bad(c, CONF_INSERT, "p", "plugin = \"opaque\"",
+        "expected another mode than \"passthrough\", or no layer \"opaque\": "
+        "without it (plugin opaque) the guest reads other data\n");
+    conf_unref(c);
+}
+
+/* The layers that run. */
+static void
+runs(void)
+{
+    struct conf *c = load_text(relay);
+    struct chain_spec spec;
+
+    REQUIRE(c);
+    spec = conf_running(disk_of(c, "a"));
+    CHECK_STR(words(&spec), "p tail-back");
+    mode_becomes(&c, mode_edit(c, CONF_PASSTHROUGH), CONF_PASSTHROUGH,
+                 CONF_INTERPOSE);
+    spec = conf_running(disk_of(c, "a"));
+    CHECK_STR(words(&spec), "tail-back");
+    CHECK_STR(spec.disk, "a");
     conf_unref(c);
 }
 
@@ -295,6 +425,37 @@ nobody_is_told(void)
     conf_unref(c);
 }
 
+/* A mode is kept as a chain is: until the files say something else of either.
+ */
+static void
+mode_again(const char *files, enum conf_origin origin, enum conf_mode mode,
+           bool live)
+{
+    struct conf *was = load_text(relay), *c = load_text(files);
+
+    REQUIRE(was && c);
+    mode_becomes(&was, mode_edit(was, CONF_PASSTHROUGH), CONF_PASSTHROUGH,
+                 CONF_INTERPOSE);
+    CHECK_EQ(conf_keep_live(c, was, origin, NULL, NULL), 0);
+    conf_unref(was);
+    CHECK_EQ(disk_of(c, "a")->mode, mode);
+    CHECK_EQ(conf_live_count(c), live);
+    conf_unref(c);
+}
+
+static void
+modes_again(void)
+{
+    static const char followed[] =
+        "disks = ( { name = \"a\"; mode = \"passthrough\"; chain = ("
+        "{ plugin = \"p\"; }, { plugin = \"tail-back\"; } ); } );";
+
+    mode_again(relay, CONF_FILES, CONF_PASSTHROUGH, true);
+    mode_again(followed, CONF_FILES, CONF_PASSTHROUGH, false);
+    mode_again(followed, CONF_LAST, CONF_PASSTHROUGH, true);
+    mode_again(caught_up, CONF_FILES, CONF_INTERCEPT, false);
+}
+
 /* ---- as text ------------------------------------------------------------- */
 
 static char path[] = "/tmp/config_live.XXXXXX";
@@ -339,6 +500,28 @@ there_and_back(void)
         conf_layers_equal(disk_of(files, "a")->filed, disk_of(c, "a")->filed));
     conf_unref(files);
     conf_unref(c);
+}
+
+static void
+mode_there_and_back(void)
+{
+    struct conf *c = load_text(relay), *live, *files = load_text(relay);
+    FILE *f = fopen(path, "w");
+
+    REQUIRE(c && files && f);
+    mode_becomes(&c, mode_edit(c, CONF_PASSTHROUGH), CONF_PASSTHROUGH,
+                 CONF_INTERPOSE);
+    conf_print_live(c, f);
+    fclose(f);
+    conf_unref(c);
+    live = conf_load_live(path, fake_errors, sizeof(fake_errors));
+    REQUIRE(live);
+    CHECK_EQ(conf_keep_live(files, live, CONF_FILES, NULL, NULL), 0);
+    conf_unref(live);
+    CHECK_EQ(disk_of(files, "a")->mode, CONF_PASSTHROUGH);
+    CHECK_EQ(disk_of(files, "a")->filed_mode, CONF_INTERPOSE);
+    CHECK_EQ(conf_live_count(files), 1);
+    conf_unref(files);
 }
 
 static void
@@ -411,9 +594,15 @@ main(int argc, char **argv)
     TEST(bad_edits);
     TEST(too_many);
     TEST(of_what_runs);
+    TEST(modes);
+    TEST(mode_follows);
+    TEST(bad_modes);
+    TEST(runs);
     TEST(files_again);
+    TEST(modes_again);
     TEST(nobody_is_told);
     TEST(there_and_back);
+    TEST(mode_there_and_back);
     TEST(bad_texts);
     TEST(no_memory);
     unlink(path);

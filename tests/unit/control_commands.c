@@ -71,6 +71,34 @@ conf_print_chain(FILE *f, const struct chain_spec *chain, const char *indent)
     fprintf(f, "%s%u layers\n", indent, chain->n);
 }
 
+const char *
+conf_mode_name(enum conf_mode mode)
+{
+    static const char *const names[] = { "intercept", "interpose",
+                                         "passthrough" };
+
+    return names[mode];
+}
+
+int
+conf_mode_parse(const char *word, enum conf_mode *mode)
+{
+    *mode = CONF_PASSTHROUGH;
+    return strcmp(word, "passthrough") ? -EINVAL : 0;
+}
+
+struct chain_spec
+conf_running(const struct conf_disk *d)
+{
+    struct chain_spec spec = d->chain;
+
+    if (d->mode == CONF_PASSTHROUGH) {
+        spec.layer++;
+        spec.n--;
+    }
+    return spec;
+}
+
 struct disk *
 disks_find(struct disks *ds, const char *name)
 {
@@ -469,9 +497,10 @@ reaches_layers(void)
     stop();
 }
 
-#define CHAIN_IS                                                      \
-    "{\"result\":{\"disk\":\"web\",\"chain\":[{\"name\":\"watcher\"," \
-    "\"plugin\":\"trace\",\"options\":{}},{\"name\":\"file\","        \
+#define CHAIN_IS                                                              \
+    "{\"result\":{\"disk\":\"web\",\"mode\":\"intercept\","                   \
+    "\"chain\":[{\"name\":\"watcher\",\"plugin\":\"trace\",\"options\":{}},{" \
+    "\"name\":\"file\","                                                      \
     "\"plugin\":\"file\",\"options\":{}}],"
 
 static void
@@ -513,7 +542,7 @@ changes_chains(void)
     SAYS("chain db remove file force", done); /* it is not open */
     CHECK_STR(did.text, "db 1 file [-] force");
     SAYS("chain web reset", done);
-    CHECK_STR(did.text, "web 3 - [-]");
+    CHECK_STR(did.text, "web 4 - [-]");
     did.text[0] = '\0';
     SAYS("chain web insert 0",
          "{\"error\":\"usage: chain DISK insert AT LAYER [force]\"}");
@@ -554,6 +583,40 @@ changes_chains(void)
     did.why = "layer:1: plugin: no";
     SAYS("chain web remove 0", "{\"error\":\"layer:1: plugin: no\"}");
     SAYS("chain web snapshot /b", "{\"error\":\"layer:1: plugin: no\"}");
+    stop();
+}
+
+static void
+changes_modes(void)
+{
+    start(false);
+    SAYS("mode web", "{\"result\":{\"disk\":\"web\",\"mode\":\"intercept\"}}");
+    SAYS("mode db passthrough", "{\"result\":{\"waited_ns\":1234}}");
+    CHECK_STR(did.text, "db 3 - [-]");
+    disk[0].open = true;
+    SAYS("mode web passthrough", "{\"result\":{\"waited_ns\":1234}}");
+    CHECK_STR(did.text, "web 3 - [-]");
+    did.text[0] = '\0';
+    SAYS("mode web passthru",
+         "{\"error\":\"mode: expected passthrough, interpose or intercept, "
+         "found \\\"passthru\\\"; did you mean \\\"passthrough\\\"?\"}");
+    SAYS("mode wex", "{\"error\":\"there is no disk \\\"wex\\\"; did you mean "
+                     "\\\"web\\\"?\"}");
+    CHECK_STR(did.text, "");
+    did.status = -EINVAL;
+    did.why = "it can't be";
+    SAYS("mode web passthrough", "{\"error\":\"it can't be\"}");
+    /* What was changed by command, and what does not run then. */
+    conf_disks[0].mode = CONF_PASSTHROUGH;
+    conf_disks[0].filed = &conf_disks[0].chain;
+    conf_disks[0].filed_mode = CONF_INTERPOSE;
+    SAYS("mode web", "{\"result\":{\"disk\":\"web\",\"mode\":\"passthrough\","
+                     "\"mode-in-files\":\"interpose\"}}");
+    SAYS("layer web watcher x",
+         "{\"error\":\"disk web: layer \\\"watcher\\\" does not run in mode "
+         "passthrough\"}");
+    conf_disks[0].mode = CONF_INTERCEPT;
+    conf_disks[0].filed = NULL;
     stop();
 }
 
@@ -632,6 +695,7 @@ main(int argc, char **argv)
     TEST(reaches_layers);
     TEST(shows_chains);
     TEST(changes_chains);
+    TEST(changes_modes);
     TEST(attaches_and_detaches);
     TEST(knows_the_daemon);
     rmdir(dir);

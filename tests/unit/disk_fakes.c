@@ -113,6 +113,19 @@ fake_timer(void)
 
 /* ---- the chain ----------------------------------------------------------- */
 
+struct chain_spec
+conf_running(const struct conf_disk *d)
+{
+    fake.spec_mode = d->mode;
+    return d->chain;
+}
+
+const char *
+conf_mode_name(enum conf_mode mode)
+{
+    return mode == CONF_INTERCEPT ? "intercept" : "another";
+}
+
 int
 chain_new(struct chain **c, struct loop *l, const struct chain_spec *spec,
           const struct chain_events *ev, void *ctx, char *why, size_t n)

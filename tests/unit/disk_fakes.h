@@ -27,6 +27,7 @@ struct fakes {
     bool hold_steps;
     unsigned paused, resumed;
     bool spec_readonly;
+    enum conf_mode spec_mode; /* whose layers were asked for last */
     /* channel */
     int chan_error;
     unsigned chan_opens, chan_closes;

@@ -566,11 +566,13 @@ settings_of_the_next_connection(void)
 {
     static void (*const change[])(void) = {
         change_readonly,   change_discard,  change_barrier, change_queues,
-        change_ring_order, change_indirect, change_buffers, change_mode,
+        change_ring_order, change_indirect, change_buffers,
     };
     unsigned i;
 
     reconnects(no_change, false);
+    reconnects(change_mode, false); /* it is changed live */
+    CHECK_EQ(fake.spec_mode, CONF_INTERPOSE);
     for (i = 0; i < sizeof change / sizeof change[0]; i++)
         reconnects(change[i], true);
 }

@@ -314,9 +314,14 @@ scene_rechain(struct run *r, unsigned i)
     snprintf(layer + n, sizeof layer - n, plugin[sim_below(s, 5)],
              1 + (unsigned)sim_below(s, 9));
     e.layer = layer;
-    switch (sim_below(s, 8)) {
+    switch (sim_below(s, 10)) {
     case 0:
         e.kind = CONF_RESET;
+        break;
+    case 8:
+    case 9: /* refused where the tail is no back-end's */
+        e.kind = CONF_MODE;
+        e.mode = sim_below(s, 2) ? CONF_PASSTHROUGH : CONF_INTERPOSE;
         break;
     case 1:
         e.kind = CONF_REMOVE;

@@ -338,8 +338,7 @@ world_chain(struct world *w, const char *name, const struct conf_edit *edit)
     if (!d || w->reload_to || w->chain_to)
         return;
     was = alloc_pause();
-    to = conf_edit(w->conf, name, &disk_conf(d)->chain, edit, errors,
-                   sizeof errors);
+    to = conf_edit(w->conf, name, disk_conf(d), edit, errors, sizeof errors);
     alloc_resume(was);
     if (!to)
         return;
