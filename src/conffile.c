@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include "conffile.h"
+#include "folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -76,22 +77,6 @@ conffile_prepare(const char *path, const char *head, const struct conf *conf,
     rc = write_out(fd, head, conf, print);
     if (rc)
         unlink(next);
-    return rc;
-}
-
-/* The folder's entries are on the medium. */
-static int
-folder_sync(const char *path)
-{
-    char dir[CONFFILE_PATH];
-    int fd, rc;
-
-    snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(path, '/') - path), path);
-    fd = open(dir[0] ? dir : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    rc = fsync(fd) ? -errno : 0;
-    close(fd);
     return rc;
 }
 

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "daemon.h"
+#include "folder.h"
 #include "plugins/qcow2/format.h"
 
 enum { NAME_SIZE = 16, BELOW_SIZE = 256, BACKING_SIZE = Q2_NAME_MAX + 1 };
@@ -195,28 +196,14 @@ write_all(int fd, const uint8_t *p, size_t n)
     while (at < n) {
         ssize_t done = pwrite(fd, p + at, n - at, (off_t)at);
 
-        if (done <= 0 && errno != EINTR)
-            return done ? -errno : -ENOSPC;
+        if (!done)
+            return -ENOSPC;
+        if (done < 0 && errno != EINTR)
+            return -errno;
         if (done > 0)
             at += (size_t)done;
     }
     return 0;
-}
-
-/* The name of the file is on the medium. */
-static int
-folder_sync(const char *path)
-{
-    char dir[PATH_MAX];
-    int fd, rc;
-
-    snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(path, '/') - path), path);
-    fd = open(dir[0] ? dir : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    rc = fsync(fd) ? -errno : 0;
-    close(fd);
-    return rc;
 }
 
 static int

@@ -269,7 +269,6 @@ q2_pause(struct blk_layer *l)
 {
     struct qcow2 *s = blk_self(l);
     struct q2_pause *p = s->pausing;
-
     int error;
 
     if (s->image->readonly || s->image->failed || s->corrupt) {

@@ -6,7 +6,7 @@ TESTS += $(daemon_unit_tests)
 tests_unit_daemon_reload_SOURCES = tests/unit/daemon_reload.c src/reload.c
 tests_unit_daemon_reload_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc
 tests_unit_daemon_lastconf_SOURCES = tests/unit/daemon_lastconf.c \
-	src/lastconf.c src/conffile.c
+	src/lastconf.c src/conffile.c src/folder.c
 tests_unit_daemon_lastconf_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdopen,--wrap=fsync
 tests_unit_daemon_keep_SOURCES = tests/unit/daemon_keep.c src/privileges.c
 

@@ -69,6 +69,7 @@ test_memstream(char **text, size_t *size)
 #define malloc         test_malloc
 #define calloc         test_calloc
 #define open_memstream test_memstream
+#include "src/folder.c"
 #include "src/snapshot.c"
 #undef pwrite
 #undef fsync
