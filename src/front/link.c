@@ -12,7 +12,8 @@
 #include "front/link.h"
 
 /* After a connection that the back-end refused: it may be busy with what is
- * left of an earlier one. */
+ * left of an earlier one.  And from one offer to the next: a back-end that
+ * comes and goes as fast as it can costs four connections in a second. */
 #define PAUSE_NS UINT64_C(250000000)
 /* What a back-end at 2 gets to follow us to 5 and to 6.  Every one that we
  * know does, but on a host that is busy it may take its time. */
@@ -37,7 +38,9 @@ struct link {
     enum bus_state own, back_state;
     uint32_t generation, domid;
     unsigned refused; /* offers in a row */
+    uint64_t asked;   /* when the last offer was asked for */
     bool watching, closing, was_gone;
+    bool odd;    /* its nodes made no sense, which was said */
     bool paused; /* we look because the pause is over */
     struct front_info info;
     int error;
@@ -139,12 +142,15 @@ say(struct link *l, enum bus_state state)
 static void
 ask(struct link *l)
 {
+    struct loop *control = l->links->control;
+
     if (info_order(l->links->store, l->back, &l->info, l->why, sizeof l->why)) {
         l->error = -EINVAL;
         l->phase = LINK_FAILED;
     } else {
         l->generation++;
         l->phase = LINK_ASKED;
+        l->asked = control->ops->now(control);
     }
     tell(l);
 }
@@ -160,9 +166,13 @@ pause_then_look(struct link *l, uint64_t ns)
 static void
 begin_anew(struct link *l)
 {
+    struct loop *control = l->links->control;
+    bool soon =
+        l->generation && control->ops->now(control) - l->asked < PAUSE_NS;
+
     if (!say(l, BUS_INITIALISING))
         return;
-    if (l->refused && !l->paused)
+    if ((l->refused || soon) && !l->paused)
         pause_then_look(l, PAUSE_NS);
     else
         ask(l);
@@ -241,7 +251,7 @@ offered(struct link *l)
         } else if (say(l, BUS_CONNECTED)) {
             l->phase = LINK_LIVE;
             l->refused = 0;
-            l->was_gone = false;
+            l->was_gone = l->odd = false;
             tell(l);
         }
         break;
@@ -260,7 +270,10 @@ look_again(struct link *l)
     char why[200];
 
     if (info_read(l->links->store, l->back, &info, why, sizeof why)) {
-        log_line(BLK_WARN, NULL, "%s: not heeded", why);
+        /* Once for each connection: it can write as often as it likes. */
+        if (!l->odd)
+            log_line(BLK_WARN, NULL, "%s: not heeded", why);
+        l->odd = true;
         return;
     }
     if (!memcmp(&info, &l->info, sizeof info))

@@ -207,6 +207,7 @@ goes_on_with_another_connection(void)
     for (unsigned how = LEAVE_CLOSES; how <= LEAVE_RELOADS; how++) {
         rig_new(&r, 20 + how);
         REQUIRE(!rig_open(&r, &rig_conf));
+        rig_run(&r, 300 * MS); /* so that it is not asked for too soon */
         r.delay_ns = 300 * MS;
         fill(&a, 65536, 3);
         rig_start(&r, &a, BLK_WRITE, 0, 65536);

@@ -11,6 +11,13 @@ tests_sim_front_LDADD = $(front_libs)
 tests_sim_front_lies_SOURCES = tests/sim/front_lies.c $(front_rig)
 tests_sim_front_lies_LDADD = $(front_libs)
 
+# The cases of tests/hostile/liar.
+check_PROGRAMS += tests/sim/liar
+TESTS += tests/sim/liar
+tests_sim_liar_SOURCES = tests/sim/liar.c tests/hostile/liar/liar.c \
+	tests/hostile/liar/liar.h tests/hostile/liar/lies.c
+tests_sim_liar_LDADD = $(front_libs)
+
 # The plugin over it.
 check_PROGRAMS += tests/unit/plugin_vbd
 TESTS += tests/unit/plugin_vbd

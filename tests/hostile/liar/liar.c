@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * liar.c: the honest part: states, ring and disk.
+ *
+ *                front 3 or 4
+ *     2 InitWait ────────────► 4 Connected
+ *        ▲                        │ front 5: 5   front 6: 6
+ *        │ front 1                ▼
+ *        └──────────────── 5 Closing, 6 Closed
+ *
+ * The front-end is our own program under test, so what it writes is believed
+ * as far as our memory is safe.
+ */
+#include "liar.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- nodes --------------------------------------------------------------- */
+
+void
+liar_node(struct liar *l, const char *leaf, const char *value)
+{
+    char path[LIAR_PATH + 64];
+
+    snprintf(path, sizeof(path), "%s/%s", l->back, leaf);
+    l->t->write(l, path, value);
+}
+
+static uint32_t
+number(struct liar *l, const char *dir, const char *leaf)
+{
+    char path[LIAR_PATH + 64], value[64];
+
+    snprintf(path, sizeof(path), "%s/%s", dir, leaf);
+    if (l->t->read(l, path, value, sizeof(value)) < 0)
+        return 0;
+    return (uint32_t)strtoul(value, NULL, 10);
+}
+
+void
+liar_state(struct liar *l, int state)
+{
+    char text[16];
+
+    snprintf(text, sizeof(text), "%d", state);
+    l->state = state;
+    liar_node(l, "state", text);
+}
+
+static void
+nodes(struct liar *l)
+{
+    char sectors[16];
+
+    snprintf(sectors, sizeof(sectors), "%d", LIAR_SECTORS);
+    liar_node(l, "frontend", l->front);
+    liar_node(l, "frontend-id", "0");
+    liar_node(l, "online", "1");
+    liar_node(l, "feature-flush-cache", "1");
+    liar_node(l, "sectors", sectors);
+    liar_node(l, "sector-size", "512");
+    liar_node(l, "info", "0");
+}
+
+/* ---- the ring ------------------------------------------------------------ */
+
+uint32_t
+liar_word(const struct liar *l, enum liar_word word)
+{
+    return __atomic_load_n((uint32_t *)(void *)l->ring + word,
+                           __ATOMIC_ACQUIRE);
+}
+
+void
+liar_word_set(struct liar *l, enum liar_word word, uint32_t value)
+{
+    __atomic_store_n((uint32_t *)(void *)l->ring + word, value,
+                     __ATOMIC_SEQ_CST);
+}
+
+uint32_t
+liar_below(struct liar *l, uint32_t n)
+{
+    l->seed = l->seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+    return (uint32_t)(((l->seed >> 32) * n) >> 32);
+}
+
+static uint8_t *
+slot(const struct liar *l, uint32_t index)
+{
+    return l->ring + 64 + (size_t)(index % LIAR_SLOTS) * 112;
+}
+
+void
+liar_answer(struct liar *l, uint64_t id, int op, int status)
+{
+    uint8_t *s = slot(l, l->prod++);
+    int16_t small = (int16_t)status;
+
+    memcpy(s, &id, 8);
+    s[8] = (uint8_t)op;
+    memcpy(s + 10, &small, 2);
+}
+
+void
+liar_push(struct liar *l)
+{
+    liar_word_set(l, RSP_PROD, l->prod);
+    l->t->notify(l);
+}
+
+static void
+take(struct liar *l, struct liar_request *r)
+{
+    const uint8_t *s = slot(l, l->cons++);
+
+    memset(r, 0, sizeof(*r));
+    r->op = s[0];
+    r->segs = s[1] < LIAR_SEGS ? s[1] : LIAR_SEGS;
+    memcpy(&r->id, s + 8, 8);
+    memcpy(&r->sector, s + 16, 8);
+    for (unsigned i = 0; i < r->segs; i++) {
+        const uint8_t *p = s + 24 + 8 * (size_t)i;
+
+        memcpy(&r->seg[i].ref, p, 4);
+        r->seg[i].first = p[4];
+        r->seg[i].last = p[5];
+    }
+}
+
+/* ---- the disk ------------------------------------------------------------ */
+
+int
+liar_do(struct liar *l, const struct liar_request *r)
+{
+    uint64_t sector = r->sector;
+
+    l->served++;
+    if (r->op == LIAR_FLUSH) {
+        l->flushes++;
+        return LIAR_OKAY;
+    }
+    if (r->op != LIAR_READ && r->op != LIAR_WRITE)
+        return LIAR_UNSUPPORTED;
+    for (unsigned i = 0; i < r->segs; i++) {
+        unsigned first = r->seg[i].first, last = r->seg[i].last, n;
+        int rc;
+
+        if (first > last || last > 7 || sector >= LIAR_SECTORS ||
+            LIAR_SECTORS - sector < last - first + 1)
+            return LIAR_ERROR;
+        n = last - first + 1;
+        rc = r->op == LIAR_READ ? l->t->put(l, r->seg[i].ref, first * 512,
+                                            l->disk + sector * 512, n * 512)
+                                : l->t->get(l, r->seg[i].ref, first * 512,
+                                            l->disk + sector * 512, n * 512);
+        if (rc)
+            return LIAR_ERROR;
+        sector += n;
+    }
+    return LIAR_OKAY;
+}
+
+void
+liar_honest(struct liar *l, const struct liar_request *r)
+{
+    liar_answer(l, r->id, r->op, liar_do(l, r));
+}
+
+/* An index that makes no sense is one that a case has scribbled. */
+static bool
+waiting(const struct liar *l)
+{
+    const uint32_t n = liar_word(l, REQ_PROD) - l->cons;
+
+    return n && n <= LIAR_SLOTS;
+}
+
+/* It dies when it is asked to read: what was written is then flushed, as far
+ * as the guest asked for that. */
+static void
+serve_one(struct liar *l, const struct liar_request *r)
+{
+    const struct liar_case *c = l->lie;
+
+    if (c && c->dies == CONNECTED && r->op == LIAR_READ) {
+        l->told++;
+        liar_die(l, (int)c->how);
+    } else if (c && c->answer) {
+        l->told++;
+        c->answer(l, r);
+    } else {
+        liar_honest(l, r);
+    }
+}
+
+static void
+serve(struct liar *l)
+{
+    for (unsigned n = 0; n < LIAR_SLOTS && l->ring; n++) {
+        const uint32_t prod = l->prod;
+        struct liar_request r;
+
+        if (!waiting(l)) {
+            liar_word_set(l, REQ_EVENT, l->cons + 1);
+            if (!waiting(l))
+                return;
+        }
+        take(l, &r);
+        serve_one(l, &r);
+        if (l->ring && l->prod != prod)
+            liar_push(l);
+    }
+}
+
+/* ---- states -------------------------------------------------------------- */
+
+void
+liar_part(struct liar *l)
+{
+    if (l->ring)
+        l->t->disconnect(l);
+    l->ring = NULL;
+    l->kept = false;
+}
+
+/* What dies so leaves everything as it is, as a process that is killed. */
+void
+liar_die(struct liar *l, int how)
+{
+    const int was = l->state;
+
+    liar_part(l);
+    if (how == BY_CLOSING && was != CLOSING)
+        liar_state(l, CLOSING);
+    if (how == BY_CLOSING)
+        liar_state(l, CLOSED);
+    if (how == BY_VANISHING)
+        l->t->rm(l, l->back);
+    l->state = GONE;
+}
+
+static bool
+dies(struct liar *l, int state)
+{
+    if (!l->lie || l->lie->dies != state || state == CONNECTED)
+        return false;
+    l->told++;
+    liar_die(l, (int)l->lie->how);
+    return true;
+}
+
+static void
+connect(struct liar *l)
+{
+    l->ring = l->t->connect(l, number(l, l->front, "ring-ref"),
+                            number(l, l->front, "event-channel"));
+    if (!l->ring) {
+        liar_state(l, CLOSING);
+        return;
+    }
+    if (dies(l, INITIALISED))
+        return;
+    l->cons = l->prod = liar_word(l, RSP_PROD);
+    nodes(l);
+    if (l->lie && l->lie->connecting) {
+        l->told++;
+        l->lie->connecting(l);
+    }
+    liar_state(l, CONNECTED);
+}
+
+static void
+follow(struct liar *l)
+{
+    const int front = (int)number(l, l->front, "state");
+
+    if (front == STARTING && l->state >= CLOSING)
+        liar_state(l, INIT_WAIT);
+    if ((front == INITIALISED || front == CONNECTED) && l->state == INIT_WAIT &&
+        !dies(l, INIT_WAIT))
+        connect(l);
+    if (front == CLOSING && l->state && l->state < CLOSING) {
+        liar_part(l);
+        liar_state(l, CLOSING);
+        dies(l, CLOSING);
+    }
+    if (front == CLOSED && l->state && l->state != CLOSED) {
+        liar_part(l);
+        liar_state(l, CLOSED);
+        dies(l, CLOSED);
+    }
+}
+
+void
+liar_start(struct liar *l)
+{
+    nodes(l);
+    liar_state(l, INIT_WAIT);
+}
+
+void
+liar_step(struct liar *l)
+{
+    if (!l->state)
+        return;
+    if (l->lie && l->lie->look)
+        l->lie->look(l);
+    follow(l);
+    if (l->ring)
+        serve(l);
+}
+
+void
+liar_tell(struct liar *l, const struct liar_case *c)
+{
+    l->lie = c;
+    l->told = 0;
+    if (c)
+        return;
+    if (l->state)
+        liar_state(l, l->state); /* what it shows may be a lie */
+    if (l->kept && l->ring) {
+        liar_honest(l, &l->first);
+        liar_push(l);
+    }
+    l->kept = false;
+    if (!l->state)
+        liar_start(l);
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * liar.h: a back-end that does what a back-end must not.
+ *
+ * It serves a disk in its own memory, as xen-blkback would: the same states,
+ * one ring of a page, READ, WRITE and FLUSH.  Until it is told to lie it is
+ * honest; then it lies as the case says, until it is told to be honest again.
+ *
+ * A transport is where the front-end is: on a Xen host (liar_xen.c), or in a
+ * world in memory (tests/sim/liar.c).  The cases are the same.  Sources:
+ * xen/io/blkif.h, xen/io/ring.h.
+ *
+ * Threads: one.  liar_step() never waits.
+ */
+#ifndef LIAR_H
+#define LIAR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    LIAR_SLOTS = 32,
+    LIAR_SEGS = 11,
+    LIAR_PAGE = 4096,
+    LIAR_PATH = 256,
+    LIAR_SECTORS = 2048 /* a disk of 1 MiB */
+};
+
+enum liar_op { LIAR_READ, LIAR_WRITE, LIAR_FLUSH = 3 };
+enum { LIAR_OKAY = 0, LIAR_ERROR = -1, LIAR_UNSUPPORTED = -2 };
+/* The header's words. */
+enum liar_word { REQ_PROD, REQ_EVENT, RSP_PROD, RSP_EVENT };
+/* States of either end, xen/io/xenbus.h. */
+enum { GONE, STARTING, INIT_WAIT, INITIALISED, CONNECTED, CLOSING, CLOSED };
+
+struct liar;
+struct liar_transport {
+    /* Absolute paths.  0 or -errno. */
+    int (*read)(struct liar *, const char *path, char *value, size_t size);
+    int (*write)(struct liar *, const char *path, const char *value);
+    int (*rm)(struct liar *, const char *path);
+    /* The ring and the port; NULL: they can't be had. */
+    uint8_t *(*connect)(struct liar *, uint32_t ref, uint32_t port);
+    void (*disconnect)(struct liar *);
+    void (*notify)(struct liar *);
+    /* Bytes of a granted page; 0 or -errno. */
+    int (*put)(struct liar *, uint32_t ref, unsigned at, const void *from,
+               unsigned n);
+    int (*get)(struct liar *, uint32_t ref, unsigned at, void *to, unsigned n);
+};
+
+struct liar_request {
+    uint8_t op, segs;
+    uint64_t id, sector;
+    struct {
+        uint32_t ref;
+        uint8_t first, last;
+    } seg[LIAR_SEGS];
+};
+
+/* What is expected of the disk over it while it lies. */
+enum liar_outcome {
+    /* Requests succeed; nobody notices. */
+    LIE_SERVED,
+    /* They fail, one by one; once it is honest they succeed again. */
+    LIE_ERRORS,
+    /* They wait, and succeed when it is honest or back. */
+    LIE_WAITS,
+    /* They fail at once, from now on, and `why` is said; a person's recover
+     * brings the disk back when it is honest. */
+    LIE_ENDS,
+    /* What is told to a front that connects: it does not, and says why. */
+    LIE_REFUSED
+};
+
+struct liar_case {
+    const char *name, *about;
+    enum liar_outcome outcome;
+    const char *why;
+    /* In place of an honest answer; NULL: that. */
+    void (*answer)(struct liar *, const struct liar_request *);
+    /* At each look; NULL: nothing. */
+    void (*look)(struct liar *);
+    /* Just before it shows state 4. */
+    void (*connecting)(struct liar *);
+    /* It dies when it has shown this state (0: it does not), and how. */
+    int dies;
+    enum { BY_KILL, BY_CLOSING, BY_VANISHING } how;
+};
+extern const struct liar_case liar_cases[]; /* up to one without a name */
+
+struct liar {
+    const struct liar_transport *t;
+    void *private;
+    char front[LIAR_PATH], back[LIAR_PATH];
+    uint8_t disk[LIAR_SECTORS * 512];
+    int state; /* as last shown; GONE: no process is there */
+    uint8_t *ring;
+    uint32_t cons, prod;
+    const struct liar_case *lie; /* NULL: honest */
+    unsigned told;               /* how often it lied */
+    struct liar_request first;   /* kept back, when `kept` */
+    bool kept;
+    uint64_t seed;
+    uint64_t served, flushes;
+};
+
+/* front and back are there, with what the tools write; we go to 2. */
+void liar_start(struct liar *);
+/* One look at the front's state and at the ring. */
+void liar_step(struct liar *);
+/* From now on it lies so; NULL: it is honest, and back when it was gone.
+ * What is kept from an honest one so far is answered. */
+void liar_tell(struct liar *, const struct liar_case *);
+const struct liar_case *liar_find(const char *name);
+/* It is gone. */
+void liar_die(struct liar *, int how);
+
+/* For the cases. */
+void liar_answer(struct liar *, uint64_t id, int op, int status);
+void liar_push(struct liar *); /* and an event */
+/* What the request asks for is done; its status. */
+int liar_do(struct liar *, const struct liar_request *);
+void liar_honest(struct liar *, const struct liar_request *);
+uint32_t liar_word(const struct liar *, enum liar_word);
+void liar_word_set(struct liar *, enum liar_word, uint32_t);
+uint32_t liar_below(struct liar *, uint32_t n);
+void liar_state(struct liar *, int);
+void liar_part(struct liar *); /* from the ring, without a word */
+void liar_node(struct liar *, const char *leaf, const char *value);
+
+extern const struct liar_transport liar_xen;
+/* Returns 0 or -errno after a sentence on stderr. */
+int liar_xen_open(struct liar *, const char *front);
+/* Until there is something to look at, or so long. */
+void liar_xen_wait(struct liar *, int also, unsigned ms);
+
+#endif

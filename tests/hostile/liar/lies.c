@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * lies.c: the cases.  What is expected is what blktap-vbd(7) says: a back-end
+ * that breaks the protocol ends its own disk; what it may say, bad news among
+ * it, is passed on; and while it is away, requests wait.
+ */
+#include "liar.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char not_waiting[] = "an answer to a request that does not wait";
+static const char not_an_id[] = "an answer's id is not that of any request";
+static const char other_op[] = "an answer with another operation than asked";
+static const char broke[] = "the back-end broke the protocol: ";
+static const char away[] = "did not connect within 5 s";
+static const char too_many[] = "more answers than requests";
+
+/* ---- ids ----------------------------------------------------------------- */
+
+static void
+far_id(struct liar *l, const struct liar_request *r)
+{
+    liar_answer(l, r->id + LIAR_SLOTS, r->op, liar_do(l, r));
+}
+
+/* Only the lower half is one of ours. */
+static void
+wide_id(struct liar *l, const struct liar_request *r)
+{
+    liar_answer(l, r->id | UINT64_C(1) << 32, r->op, liar_do(l, r));
+}
+
+/* A good number, and nobody's: ids are handed out from 0, those given back
+ * first, so the last one is free as long as the ring is not full. */
+static void
+idle_id(struct liar *l, const struct liar_request *r)
+{
+    liar_answer(l, LIAR_SLOTS - 1, r->op, liar_do(l, r));
+}
+
+/* ---- how many ------------------------------------------------------------ */
+
+static void
+twice(struct liar *l, const struct liar_request *r)
+{
+    liar_honest(l, r);
+    liar_answer(l, r->id, r->op, LIAR_OKAY);
+}
+
+/* The second one comes when nobody asks for anything. */
+static void
+once_more_later(struct liar *l, const struct liar_request *r)
+{
+    liar_honest(l, r);
+    l->first = *r;
+    l->kept = true;
+}
+
+static void
+look_once_more(struct liar *l)
+{
+    if (!l->kept || !l->ring || liar_word(l, REQ_PROD) != l->prod)
+        return;
+    l->kept = false;
+    liar_answer(l, l->first.id, l->first.op, LIAR_OKAY);
+    liar_push(l);
+}
+
+static void
+never_asked(struct liar *l)
+{
+    if (!l->ring || liar_word(l, REQ_PROD) != l->prod)
+        return;
+    l->told++;
+    liar_answer(l, 0, LIAR_READ, LIAR_OKAY);
+    liar_push(l);
+}
+
+static void
+whole_ring(struct liar *l, const struct liar_request *r)
+{
+    (void)r;
+    for (unsigned i = 0; i < LIAR_SLOTS; i++)
+        liar_answer(l, i, LIAR_READ, LIAR_OKAY);
+}
+
+static void
+far_ahead(struct liar *l, const struct liar_request *r)
+{
+    (void)r;
+    l->prod += 0x7fffffff;
+}
+
+static void
+backwards(struct liar *l, const struct liar_request *r)
+{
+    (void)r;
+    l->prod -= 1;
+}
+
+/* ---- operations and statuses --------------------------------------------- */
+
+static void
+another_operation(struct liar *l, const struct liar_request *r)
+{
+    liar_answer(l, r->id, r->op ^ 1, liar_do(l, r));
+}
+
+static void
+no_operation(struct liar *l, const struct liar_request *r)
+{
+    liar_answer(l, r->id, 200, liar_do(l, r));
+}
+
+static void
+fails(struct liar *l, const struct liar_request *r)
+{
+    liar_answer(l, r->id, r->op, LIAR_ERROR);
+}
+
+static void
+odd_status(struct liar *l, const struct liar_request *r)
+{
+    static const int odd[] = { 1, 77, -3, -4711, 32767, -32768 };
+
+    liar_answer(l, r->id, r->op, odd[liar_below(l, 6)]);
+}
+
+/* A read that is not there, as some say of a flush. */
+static void
+unsupported(struct liar *l, const struct liar_request *r)
+{
+    liar_answer(l, r->id, r->op, LIAR_UNSUPPORTED);
+}
+
+/* ---- the ring as a piece of paper ---------------------------------------- */
+
+/* Over the request, and over the indices that are the front's or for it. */
+static void
+scribbles(struct liar *l, const struct liar_request *r)
+{
+    uint32_t *prod = (uint32_t *)(void *)l->ring, mine = l->cons;
+
+    memset(l->ring + 64 + (size_t)((l->cons - 1) % LIAR_SLOTS) * 112, 0xff,
+           112);
+    /* Not over one that is new: what is behind it would be lost. */
+    __atomic_compare_exchange_n(prod, &mine, l->cons + 0x1000, false,
+                                __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    liar_word_set(l, REQ_EVENT, 0xffffffff);
+    liar_word_set(l, RSP_EVENT, 0);
+    liar_honest(l, r);
+}
+
+/* What it has answered it answers otherwise, once that was taken. */
+static void
+thinks_better_of_it(struct liar *l)
+{
+    if (!l->ring || liar_word(l, RSP_EVENT) != l->prod + 1)
+        return;
+    l->told++;
+    memset(l->ring + 64 + (size_t)((l->prod - 1) % LIAR_SLOTS) * 112, 0xee, 12);
+}
+
+/* ---- events, and none ---------------------------------------------------- */
+
+static void
+storm(struct liar *l)
+{
+    for (unsigned i = 0; l->ring && i < 1000; i++)
+        l->t->notify(l);
+}
+
+static void
+silent(struct liar *l, const struct liar_request *r)
+{
+    if (l->kept) {
+        /* One alone is kept back; the guest's next ones are answered, as
+         * answers may come in any order. */
+        liar_honest(l, r);
+        return;
+    }
+    l->first = *r;
+    l->kept = true;
+}
+
+/* ---- nodes and states ---------------------------------------------------- */
+
+static void
+no_sectors(struct liar *l)
+{
+    liar_node(l, "sectors", "");
+}
+
+static void
+too_many_sectors(struct liar *l)
+{
+    liar_node(l, "sectors", "99999999999999999999");
+}
+
+static void
+odd_sector(struct liar *l)
+{
+    liar_node(l, "sector-size", "511");
+}
+
+static void
+odd_feature(struct liar *l)
+{
+    liar_node(l, "feature-flush-cache", "yes");
+}
+
+/* Its nodes change all the time, into nonsense and back. */
+static void
+restless(struct liar *l)
+{
+    for (unsigned i = 0; l->state == CONNECTED && i < 4; i++) {
+        l->told++;
+        liar_node(l, "sectors", i & 1 ? "2048" : "-1");
+        liar_state(l, CONNECTED);
+    }
+}
+
+/* It goes as soon as it has come, as fast as the front follows. */
+static void
+comes_and_goes(struct liar *l)
+{
+    if (l->state != CONNECTED)
+        return;
+    l->told++;
+    liar_part(l);
+    liar_state(l, CLOSING);
+}
+
+static void
+flips(struct liar *l)
+{
+    char text[16];
+
+    snprintf(text, sizeof(text), "%u", liar_below(l, 12));
+    liar_node(l, "state", text);
+}
+
+const struct liar_case liar_cases[] = {
+    { .name = "far_id",
+      .about = "an id behind the last",
+      .outcome = LIE_ENDS,
+      .why = not_an_id,
+      .answer = far_id },
+    { .name = "wide_id",
+      .about = "an id of 33 bits",
+      .outcome = LIE_ENDS,
+      .why = not_an_id,
+      .answer = wide_id },
+    { .name = "idle_id",
+      .about = "an id that nobody waits for",
+      .outcome = LIE_ENDS,
+      .why = not_waiting,
+      .answer = idle_id },
+    { .name = "twice",
+      .about = "an answer twice",
+      .outcome = LIE_ENDS,
+      .why = broke,
+      .answer = twice },
+    { .name = "once_more_later",
+      .about = "an answer again, when all is done",
+      .outcome = LIE_ENDS,
+      .why = broke,
+      .answer = once_more_later,
+      .look = look_once_more },
+    { .name = "never_asked",
+      .about = "an answer when nothing is asked",
+      .outcome = LIE_ENDS,
+      .why = broke,
+      .look = never_asked },
+    { .name = "whole_ring",
+      .about = "a ring full of answers",
+      .outcome = LIE_ENDS,
+      .why = too_many,
+      .answer = whole_ring },
+    { .name = "far_ahead",
+      .about = "2^31 answers",
+      .outcome = LIE_ENDS,
+      .why = too_many,
+      .answer = far_ahead },
+    { .name = "backwards",
+      .about = "an index that goes back",
+      .outcome = LIE_ENDS,
+      .why = too_many,
+      .answer = backwards },
+    { .name = "another_operation",
+      .about = "the answer to a write for a read",
+      .outcome = LIE_ENDS,
+      .why = other_op,
+      .answer = another_operation },
+    { .name = "no_operation",
+      .about = "an operation that there is not",
+      .outcome = LIE_ENDS,
+      .why = other_op,
+      .answer = no_operation },
+    { .name = "fails",
+      .about = "each request fails",
+      .outcome = LIE_ERRORS,
+      .answer = fails },
+    { .name = "odd_status",
+      .about = "statuses that there are not",
+      .outcome = LIE_ERRORS,
+      .answer = odd_status },
+    { .name = "unsupported",
+      .about = "no operation is known",
+      .outcome = LIE_ERRORS,
+      .answer = unsupported },
+    { .name = "scribbles",
+      .about = "over requests and indices",
+      .outcome = LIE_SERVED,
+      .answer = scribbles },
+    { .name = "thinks_better_of_it",
+      .about = "over answers that were taken",
+      .outcome = LIE_SERVED,
+      .look = thinks_better_of_it },
+    { .name = "storm",
+      .about = "events without end",
+      .outcome = LIE_SERVED,
+      .look = storm },
+    { .name = "silent",
+      .about = "no answer to a request",
+      .outcome = LIE_WAITS,
+      .answer = silent },
+    { .name = "silent_storm",
+      .about = "events without end, and no answer",
+      .outcome = LIE_WAITS,
+      .answer = silent,
+      .look = storm },
+    { .name = "restless",
+      .about = "nodes that change into nonsense and back all the time",
+      .outcome = LIE_SERVED,
+      .look = restless },
+    { .name = "comes_and_goes",
+      .about = "lets go as soon as it is connected, for ever",
+      .outcome = LIE_WAITS,
+      .look = comes_and_goes },
+    { .name = "flips",
+      .about = "any states, all the time",
+      .outcome = LIE_WAITS,
+      .look = flips },
+    { .name = "dies_killed",
+      .about = "dies while connected, and shows it nowhere",
+      .outcome = LIE_WAITS,
+      .dies = CONNECTED,
+      .how = BY_KILL },
+    { .name = "dies_closing",
+      .about = "goes to 6 while connected",
+      .outcome = LIE_WAITS,
+      .dies = CONNECTED,
+      .how = BY_CLOSING },
+    { .name = "dies_vanishing",
+      .about = "its directory goes while connected",
+      .outcome = LIE_WAITS,
+      .dies = CONNECTED,
+      .how = BY_VANISHING },
+    { .name = "no_sectors",
+      .about = "a size of no digits",
+      .outcome = LIE_REFUSED,
+      .why = "sectors: expected a number",
+      .connecting = no_sectors },
+    { .name = "too_many_sectors",
+      .about = "a size of 67 bits",
+      .outcome = LIE_REFUSED,
+      .why = "sectors: expected a number",
+      .connecting = too_many_sectors },
+    { .name = "odd_sector",
+      .about = "sectors of 511 bytes",
+      .outcome = LIE_REFUSED,
+      .why = "expected a power of two from 512 to 4096",
+      .connecting = odd_sector },
+    { .name = "odd_feature",
+      .about = "a flush that is offered by a word",
+      .outcome = LIE_REFUSED,
+      .why = "feature-flush-cache: expected a number",
+      .connecting = odd_feature },
+    { .name = "dies_2_killed",
+      .about = "dies in state 2, and shows it nowhere",
+      .outcome = LIE_REFUSED,
+      .why = away,
+      .dies = INIT_WAIT,
+      .how = BY_KILL },
+    { .name = "dies_2_closing",
+      .about = "dies in state 2, and goes to 6",
+      .outcome = LIE_REFUSED,
+      .why = away,
+      .dies = INIT_WAIT,
+      .how = BY_CLOSING },
+    { .name = "dies_2_vanishing",
+      .about = "dies in state 2, and its directory goes",
+      .outcome = LIE_REFUSED,
+      .why = away,
+      .dies = INIT_WAIT,
+      .how = BY_VANISHING },
+    { .name = "dies_3_killed",
+      .about = "dies in state 3, and shows it nowhere",
+      .outcome = LIE_REFUSED,
+      .why = away,
+      .dies = INITIALISED,
+      .how = BY_KILL },
+    { .name = "dies_3_closing",
+      .about = "dies in state 3, and goes to 6",
+      .outcome = LIE_REFUSED,
+      .why = away,
+      .dies = INITIALISED,
+      .how = BY_CLOSING },
+    { .name = "dies_3_vanishing",
+      .about = "dies in state 3, and its directory goes",
+      .outcome = LIE_REFUSED,
+      .why = away,
+      .dies = INITIALISED,
+      .how = BY_VANISHING },
+    { .name = "dies_5_killed",
+      .about = "dies in state 5, and shows it nowhere",
+      .outcome = LIE_REFUSED,
+      .why = away,
+      .dies = CLOSING,
+      .how = BY_KILL },
+    { .name = "dies_5_closing",
+      .about = "dies in state 5, and goes to 6",
+      .outcome = LIE_REFUSED,
+      .why = away,
+      .dies = CLOSING,
+      .how = BY_CLOSING },
+    { .name = "dies_5_vanishing",
+      .about = "dies in state 5, and its directory goes",
+      .outcome = LIE_REFUSED,
+      .why = away,
+      .dies = CLOSING,
+      .how = BY_VANISHING },
+    { .name = "dies_6_killed",
+      .about = "dies in state 6, and shows it nowhere",
+      .outcome = LIE_REFUSED,
+      .why = away,
+      .dies = CLOSED,
+      .how = BY_KILL },
+    { .name = "dies_6_closing",
+      .about = "dies in state 6, and goes to 6",
+      .outcome = LIE_REFUSED,
+      .why = away,
+      .dies = CLOSED,
+      .how = BY_CLOSING },
+    { .name = "dies_6_vanishing",
+      .about = "dies in state 6, and its directory goes",
+      .outcome = LIE_REFUSED,
+      .why = away,
+      .dies = CLOSED,
+      .how = BY_VANISHING },
+    { .name = NULL }
+};
+
+const struct liar_case *
+liar_find(const char *name)
+{
+    for (const struct liar_case *c = liar_cases; c->name; c++)
+        if (!strcmp(c->name, name))
+            return c;
+    return NULL;
+}
