@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * main.c: blkif-liar.  Links with libc alone.  What it does it is told on
+ * standard input, a line each, and it says when it does:
+ *
+ *     NAME       lies so from now on             "lies NAME"
+ *     honest     is honest, and back             "honest"
+ *     told       how often it lied since         "told N"
+ */
+#include "liar.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const outcomes[] = {
+    [LIE_SERVED] = "served",   [LIE_ERRORS] = "errors", [LIE_WAITS] = "waits",
+    [LIE_REFUSED] = "refused", [LIE_ENDS] = "ends",
+};
+
+static int
+list(void)
+{
+    for (const struct liar_case *c = liar_cases; c->name; c++)
+        printf("%-20s %-8s %-52s %s\n", c->name, outcomes[c->outcome], c->about,
+               c->why ? c->why : "");
+    return 0;
+}
+
+static void
+command(struct liar *l, const char *line)
+{
+    const struct liar_case *c = liar_find(line);
+
+    if (!strcmp(line, "told")) {
+        printf("told %u\n", l->told);
+    } else if (!strcmp(line, "honest")) {
+        liar_tell(l, NULL);
+        puts("honest");
+    } else if (c) {
+        liar_tell(l, c);
+        printf("lies %s\n", c->name);
+    } else {
+        printf("no case %s\n", line);
+    }
+    fflush(stdout);
+}
+
+/* What is there of standard input; false: it ended. */
+static bool
+listen(struct liar *l)
+{
+    static char text[256];
+    static size_t have;
+    ssize_t n = read(STDIN_FILENO, text + have, sizeof(text) - 1 - have);
+    char *end;
+
+    if (!n)
+        return false;
+    if (n < 0)
+        return true;
+    have += (size_t)n;
+    text[have] = 0;
+    while ((end = strchr(text, '\n'))) {
+        *end++ = 0;
+        command(l, text);
+        have -= (size_t)(end - text);
+        memmove(text, end, have + 1);
+    }
+    return have + 1 < sizeof(text);
+}
+
+int
+main(int argc, char **argv)
+{
+    static struct liar l = { .seed = 1 };
+
+    if (argc == 2 && !strcmp(argv[1], "--list"))
+        return list();
+    if (argc != 2 || argv[1][0] == '-') {
+        puts(
+            "usage: blkif-liar --list\n"
+            "       blkif-liar FRONT    its directory in XenStore, whose node\n"
+            "                           `backend' says where we are");
+        return 2;
+    }
+    if (liar_xen_open(&l, argv[1]))
+        return 1;
+    fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
+    liar_start(&l);
+    puts("honest");
+    fflush(stdout);
+    while (listen(&l)) {
+        liar_step(&l);
+        liar_xen_wait(&l, STDIN_FILENO, l.lie ? 5 : 20);
+    }
+    liar_die(&l, BY_VANISHING);
+    return 0;
+}
