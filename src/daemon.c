@@ -285,6 +285,8 @@ daemon_assemble(struct daemon *d, char *why, size_t n)
     rc = disks_new(&d->disks, d->control, d->data_loops, d->sweeps, d->loops,
                    &disks_events, d);
     if (!rc)
+        disks_drain(d->disks, d->conf->drain_ns);
+    if (!rc)
         keep_load(&d->keep, daemon_kept, d);
     if (!rc && d->table_lost) {
         rc = -ENOMEM;

@@ -117,5 +117,6 @@ daemon_reload(void *daemon,
     restart = conf_needs_restart(d->conf, r->to);
     if (restart)
         log_line(BLK_WARN, NULL, "reload: %s", restart);
+    disks_drain(d->disks, r->to->drain_ns); /* also for this change */
     disks_reload(d->disks, r->to, reload_disks_done, r);
 }

@@ -218,9 +218,9 @@ phase_empty(struct chain *c)
     if (!c->inflight)
         return WENT_ON;
     snprintf(why, sizeof(why),
-             "expected the requests under way to end within %" PRIu64
-             " s, found %u left",
-             c->drain_ns / 1000000000, c->inflight);
+             "expected the requests under way to end within %g s, found %u "
+             "left",
+             (double)c->drain_ns / 1e9, c->inflight);
     op_fail(c, -ETIMEDOUT, NULL, why);
     return WENT_WRONG;
 }

@@ -48,6 +48,10 @@ struct conf {
     unsigned loops;      /* data loops; default 1 */
     unsigned workers;    /* per loop; 0: one per core */
     int log_level;       /* enum blk_level */
+    /* What requests get to end in before a change of a chain, or a pause, is
+     * given up; 0: as long as they like; default 30 s: more than a medium takes
+     * that is only slow. */
+    uint64_t drain_ns;
     const char *const *kinds; /* back-end kinds to serve; NULL-ended */
     struct conf_disk *disk;
     unsigned disks;

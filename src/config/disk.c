@@ -110,6 +110,11 @@ static const struct conf_key daemon_keys[] = {
     { .name = "sandbox",
       .read = key_bool,
       .at = offsetof(struct conf, sandbox) },
+    { .name = "drain",
+      .read = key_time,
+      .at = offsetof(struct conf, drain_ns),
+      .min = UINT64_C(1000000000),
+      .max = UINT64_C(3600000000000) },
     { .name = "kinds", .read = key_kinds, .at = offsetof(struct conf, kinds) },
     { .name = NULL },
 };

@@ -168,6 +168,29 @@ key_size(struct reader *r, const config_setting_t *s,
 }
 
 int
+key_time(struct reader *r, const config_setting_t *s,
+         const struct conf_key *key, void *to)
+{
+    char expected[96];
+    uint64_t value = 0;
+    int rc = -EINVAL;
+
+    if (config_setting_type(s) == CONFIG_TYPE_STRING)
+        rc = parse_time(config_setting_get_string(s), &value);
+    else if (setting_is_whole(s) && !config_setting_get_int64(s))
+        rc = 0;
+    if (rc || (value && (value < key->min || value > key->max))) {
+        snprintf(expected, sizeof(expected),
+                 "a time from %llus to %llus, such as \"30s\", or 0",
+                 (unsigned long long)key->min / 1000000000,
+                 (unsigned long long)key->max / 1000000000);
+        return key_refuse(r, s, expected);
+    }
+    *(uint64_t *)to = value;
+    return 0;
+}
+
+int
 key_choice(struct reader *r, const config_setting_t *s,
            const struct conf_key *key, void *to)
 {

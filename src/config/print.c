@@ -73,6 +73,17 @@ log_name(int level)
 }
 
 static void
+print_time(FILE *f, const char *indent, const char *key, uint64_t ns)
+{
+    if (ns % 1000000000)
+        fprintf(f, "%s%s = \"%" PRIu64 "ns\";\n", indent, key, ns);
+    else if (ns)
+        fprintf(f, "%s%s = \"%" PRIu64 "s\";\n", indent, key, ns / 1000000000);
+    else
+        fprintf(f, "%s%s = 0;\n", indent, key);
+}
+
+static void
 print_daemon(FILE *f, const struct conf *conf)
 {
     const char *const *kind;
@@ -82,8 +93,9 @@ print_daemon(FILE *f, const struct conf *conf)
     print_key(f, "  ", "user", conf->user);
     fprintf(f, "  loops = %u;\n  workers = %u;\n  log = \"%s\";\n", conf->loops,
             conf->workers, log_name(conf->log_level));
-    fprintf(f, "  sandbox = %s;\n  kinds = (",
-            conf->sandbox ? "true" : "false");
+    fprintf(f, "  sandbox = %s;\n", conf->sandbox ? "true" : "false");
+    print_time(f, "  ", "drain", conf->drain_ns);
+    fputs("  kinds = (", f);
     for (kind = conf->kinds; *kind; kind++) {
         fputs(kind == conf->kinds ? " " : ", ", f);
         print_string(f, *kind);

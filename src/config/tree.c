@@ -28,6 +28,7 @@ conf_new(void)
     conf->control = BLKTAPD_RUNDIR "/control";
     conf->loops = 1;
     conf->sandbox = true;
+    conf->drain_ns = UINT64_C(30000000000);
     conf->log_level = BLK_INFO;
     conf->kinds = kinds_default;
     return conf;

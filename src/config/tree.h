@@ -107,6 +107,9 @@ int key_unsigned(struct reader *, const config_setting_t *,
                  const struct conf_key *, void *); /* unsigned */
 int key_size(struct reader *, const config_setting_t *, const struct conf_key *,
              void *); /* uint64_t */
+/* In ns; 0 is always good. */
+int key_time(struct reader *, const config_setting_t *, const struct conf_key *,
+             void *to);
 int key_choice(struct reader *, const config_setting_t *,
                const struct conf_key *, void *); /* int */
 

@@ -94,6 +94,10 @@ int disks_new(struct disks **, struct loop *control, struct loop *const *data,
               const struct disks_events *, void *ctx);
 /* All closed. */
 void disks_free(struct disks *);
+/* How long requests may take to end before a change of a chain, or a pause, is
+ * given up with -ETIMEDOUT, and the disk goes on as it was; for those that are
+ * asked for from now on.  0, as at the beginning: without limit. */
+void disks_drain(struct disks *, uint64_t ns);
 /* A table that an earlier process kept; takes over fd.  Before any disk is
  * opened.  0 or -ENOMEM: then that disk's guest would wait for ever. */
 int disks_inherit(struct disks *, const char *key, int fd);

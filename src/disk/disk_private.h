@@ -65,6 +65,7 @@ struct disks {
     struct disk *first;
     unsigned count;
     struct reload *reload;
+    uint64_t drain_ns;     /* for the steps of from now on */
     struct table *tables;  /* of an earlier process, not taken yet */
     void (*quiet)(void *); /* of disks_quiet() */
     void *quiet_ctx;

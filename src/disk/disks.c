@@ -56,6 +56,12 @@ disks_free(struct disks *ds)
     free(ds);
 }
 
+void
+disks_drain(struct disks *ds, uint64_t ns)
+{
+    ds->drain_ns = ns;
+}
+
 struct disk *
 disks_find(struct disks *ds, const char *name)
 {

@@ -37,6 +37,7 @@ disk_job(struct disk *d, enum job_kind kind, void (*answer)(struct job *),
         return NULL;
     j->disk = d;
     j->kind = kind;
+    j->drain_ns = d->disks->drain_ns;
     j->answer = answer;
     j->fn = fn;
     j->ctx = ctx;

@@ -55,6 +55,7 @@ struct job {
     int inherit; /* CONNECT: a table of an earlier process, or -1 */
     int room;    /* CONNECT: a file for a new table, or -1 */
     const struct conf_disk *conf; /* OPEN, REPLACE */
+    uint64_t drain_ns;            /* PAUSE, REPLACE: see disks_drain() */
     char *layer;                  /* COMMAND */
     char **argv;
     int argc;

@@ -11,6 +11,9 @@
  *                                  resume ◄─────────────┘
  *                                  └────────────────────────────► answer
  *
+ * Only the pause waits for the guest's requests, and it is given up when they
+ * do not end (disks_drain()): nothing was changed by then.
+ *
  * Killed before it is written down, the next process has the old chain, killed
  * after that the new one; and nothing was done in the new one before.
  */
@@ -22,10 +25,6 @@
 #include <string.h>
 
 #include "disk/unit_private.h"
-
-/* What requests get to end in before a change is given up: more than a medium
- * takes that is only slow. */
-#define DRAIN_NS UINT64_C(30000000000)
 
 /* ---- pause, resume ------------------------------------------------------- */
 
@@ -47,7 +46,7 @@ unit_pause(struct unit *u)
         return;
     }
     u->op.done = step_done;
-    u->op.drain_ns = 0;
+    u->op.drain_ns = u->now->drain_ns;
     chain_pause(u->chain, &u->op);
 }
 
@@ -183,9 +182,7 @@ replaced(struct chain_op *op, int error)
         if (u->chan)
             chan_resize(u->chan, j->limits.size);
     }
-    if (!j->switched)
-        replace_over(u, error);
-    else if (error)
+    if (error || !j->switched)
         replace_resume(u);
     else
         replace_tell(u);
@@ -212,6 +209,17 @@ replace_paused(struct chain_op *op, int error)
         replace_go(u);
 }
 
+/* The chain is held in a step of its own, which can be given up: because of a
+ * request that does not end, or for the control half to write the change down.
+ * Where the layers stay as they are, nothing has to wait. */
+static bool
+replace_waits(const struct unit *u, const struct job *j)
+{
+    struct chain_spec now = conf_running(u->conf), then = conf_running(j->conf);
+
+    return j->switched || !conf_layers_equal(&now, &then);
+}
+
 void
 unit_replace(struct unit *u, struct job *j)
 {
@@ -222,9 +230,9 @@ unit_replace(struct unit *u, struct job *j)
         return;
     }
     u->change_ns = l->ops->now(l);
-    if (u->chain && j->switched) {
+    if (u->chain && replace_waits(u, j)) {
         u->op.done = replace_paused;
-        u->op.drain_ns = DRAIN_NS;
+        u->op.drain_ns = j->drain_ns;
         chain_pause(u->chain, &u->op);
     } else if (u->chain) {
         replace_go(u);

@@ -2,10 +2,12 @@
 /*
  * back_file: a module for the tests of modes: a last layer that says that its
  * data are another back-end's.  They are a file's; the engine knows no better,
- * and a host without Xen has no other.
+ * and a host without Xen has no other.  From the command `hang' to `go' it does
+ * not answer, as one whose server is away.
  */
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "blktap/plugin.h"
 
@@ -14,12 +16,15 @@ struct back {
     struct blk_layer *layer;
     struct blk_open open;
     uint64_t size;
+    bool hangs;
+    struct back_req *hung;
 };
 
 struct back_req {
     struct blk_io io;
     struct blk_layer *layer;
     struct blk_req *req;
+    struct back_req *next; /* that hangs */
 };
 
 static const struct blk_option back_options[] = { { .name = "path",
@@ -104,7 +109,28 @@ back_submit(struct blk_layer *l, struct blk_req *r)
                                      : BLK_IO_SYNC;
     br->io.iov = r->sg.v;
     br->io.n = r->sg.n;
-    blk_io_start(l, &br->io);
+    if (b->hangs) {
+        br->next = b->hung;
+        b->hung = br;
+    } else {
+        blk_io_start(l, &br->io);
+    }
+}
+
+static int
+back_command(struct blk_layer *l, int argc, char **argv, struct blk_out *out)
+{
+    struct back *b = blk_self(l);
+
+    b->hangs = argc == 1 && !strcmp(argv[0], "hang");
+    while (!b->hangs && b->hung) {
+        struct back_req *br = b->hung;
+
+        b->hung = br->next;
+        blk_io_start(l, &br->io);
+    }
+    blk_printf(out, "%s\n", b->hung ? "some hang" : "none hangs");
+    return 0;
 }
 
 BLK_PLUGIN(back_file) = {
@@ -121,4 +147,6 @@ BLK_PLUGIN(back_file) = {
     .stop = back_stop,
     .limits = back_limits,
     .submit = back_submit,
+    .command = back_command,
+    .commands = "hang\ngo\n",
 };

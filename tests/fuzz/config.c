@@ -51,6 +51,18 @@ parse_size(const char *text, uint64_t *to)
     return 0;
 }
 
+int
+parse_time(const char *text, uint64_t *to)
+{
+    char *end;
+
+    *to = strtoull(text, &end, 10);
+    if (end == text)
+        return -1;
+    *to *= *end == 's' ? 1000000000 : 1000000;
+    return 0;
+}
+
 void
 log_line(enum blk_level level, const struct log_fields *fields, const char *fmt,
          ...)

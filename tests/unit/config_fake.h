@@ -64,6 +64,20 @@ parse_size(const char *text, uint64_t *to)
     return 0;
 }
 
+int
+parse_time(const char *text, uint64_t *to)
+{
+    char unit[3] = "";
+    unsigned long long n;
+
+    if (sscanf(text, "%llu%2[a-z]", &n, unit) != 2)
+        return -EINVAL;
+    *to = n * (!strcmp(unit, "ms")  ? 1000000ull
+               : !strcmp(unit, "m") ? 60000000000ull
+                                    : 1000000000ull);
+    return 0;
+}
+
 void
 log_line(enum blk_level level, const struct log_fields *fields, const char *fmt,
          ...)

@@ -38,6 +38,7 @@ defaults(void)
     CHECK_EQ(conf->workers, 0);
     CHECK(conf->sandbox);
     CHECK_EQ(conf->log_level, BLK_INFO);
+    CHECK_EQ(conf->drain_ns, UINT64_C(30000000000));
     CHECK_STR(conf->kinds[0], "vbd");
     CHECK_STR(conf->kinds[1], "vbd3");
     CHECK(!conf->kinds[2]);
@@ -60,16 +61,16 @@ defaults(void)
 static void
 every_key(void)
 {
-    struct conf *conf =
-        load("daemon = { control = \"/x\"; user = \"u\"; loops = 2;\n"
-             "workers = 3; log = \"warn\"; kinds = [ \"k\" ]; };\n"
-             "disks = ( { name = \"d\"; vm = \"my vm\"; vdev = \"sdb1\";\n"
-             "mode = \"intercept\"; readonly = true; discard = false;\n"
-             "barrier = true; queues = 16; ring-order = 0; indirect = 12;\n"
-             "buffers = 1048576;\n"
-             "chain = ( { plugin = \"p\"; b = true; i = -5; f = 0.1;\n"
-             "  big = 5000000000L; s = \"x\"; h = 0x10; e = \"\"; },\n"
-             "  { plugin = \"tail\"; name = \"t\"; } ); } );");
+    struct conf *conf = load(
+        "daemon = { control = \"/x\"; user = \"u\"; loops = 2;\n"
+        "workers = 3; log = \"warn\"; drain = \"2m\"; kinds = [ \"k\" ]; };\n"
+        "disks = ( { name = \"d\"; vm = \"my vm\"; vdev = \"sdb1\";\n"
+        "mode = \"intercept\"; readonly = true; discard = false;\n"
+        "barrier = true; queues = 16; ring-order = 0; indirect = 12;\n"
+        "buffers = 1048576;\n"
+        "chain = ( { plugin = \"p\"; b = true; i = -5; f = 0.1;\n"
+        "  big = 5000000000L; s = \"x\"; h = 0x10; e = \"\"; },\n"
+        "  { plugin = \"tail\"; name = \"t\"; } ); } );");
     const struct conf_disk *d = &conf->disk[0];
     const struct blk_conf *l = d->chain.layer;
     static const char *const values[] = { "true", "-5", "0.1", "5000000000",
@@ -81,6 +82,7 @@ every_key(void)
     CHECK_EQ(conf->loops, 2);
     CHECK_EQ(conf->workers, 3);
     CHECK_EQ(conf->log_level, BLK_WARN);
+    CHECK_EQ(conf->drain_ns, UINT64_C(120000000000));
     CHECK_STR(conf->kinds[0], "k");
     CHECK(!conf->kinds[1]);
     CHECK_STR(d->vm, "my vm");
@@ -284,6 +286,7 @@ restarts(void)
         const char *daemon, *said;
     } cases[] = {
         { "log = \"debug\";", NULL },
+        { "drain = 0;", NULL },
         { "control = \"/x\";", "daemon.control" },
         { "user = \"x\";", "daemon.user" },
         { "loops = 2;", "daemon.loops" },

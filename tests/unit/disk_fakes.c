@@ -120,6 +120,12 @@ conf_running(const struct conf_disk *d)
     return d->chain;
 }
 
+bool
+conf_layers_equal(const struct chain_spec *a, const struct chain_spec *b)
+{
+    return a->n == b->n && a->layer == b->layer;
+}
+
 const char *
 conf_mode_name(enum conf_mode mode)
 {

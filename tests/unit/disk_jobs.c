@@ -300,6 +300,38 @@ pause_and_close(void)
     CHECK_EQ(fake.resumed, 1);
 }
 
+/* A request does not end in time: it is not paused, and may be asked again. */
+static void
+pause_is_given_up(void)
+{
+    struct disk *d;
+
+    setup();
+    d = connect_disk();
+    disks_drain(disks, UINT64_C(4000000000));
+    fake.hold_steps = true;
+    disk_pause(d, stepped, NULL);
+    fake_run();
+    fake.hold_steps = false;
+    CHECK_EQ(fake.drain_ns, UINT64_C(4000000000));
+    snprintf(fake.held->why, sizeof fake.held->why, "late");
+    fake_step(-ETIMEDOUT);
+    fake_run();
+    CHECK_STR(trail, "ocp!");
+    CHECK_STR(sentence, "late");
+    disk_resume(d, stepped, NULL);
+    fake_run();
+    CHECK_EQ(fake.resumed, 0);
+    disks_drain(disks, 0);
+    disk_pause(d, stepped, NULL);
+    fake_run();
+    CHECK_EQ(fake.paused, 2);
+    CHECK_EQ(fake.drain_ns, 0);
+    CHECK_STR(trail, "ocp!pp");
+    teardown(d);
+    CHECK_EQ(fake.resumed, 1);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -320,5 +352,6 @@ main(int argc, char **argv)
     TEST(hung_request_does_not_hold_the_ring);
     TEST(resize_is_told);
     TEST(pause_and_close);
+    TEST(pause_is_given_up);
     return test_end();
 }

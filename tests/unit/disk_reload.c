@@ -117,6 +117,8 @@ chain_is_replaced(void)
     CHECK_EQ(ended, 1);
     CHECK_EQ(end_status, 0);
     CHECK_EQ(fake.replaces, 1);
+    CHECK_EQ(fake.paused, 1);
+    CHECK_EQ(fake.resumed, 1);
     CHECK(disk_conf(d) == &cd2);
     CHECK_EQ(conf.refs, 1);
     CHECK_EQ(conf2.refs, 2);
@@ -141,7 +143,57 @@ chain_that_fails_is_left(void)
     CHECK_STR(end_why, "web: keeps its old chain: no such medium");
     CHECK(disk_conf(d) == &cd);
     CHECK_EQ(conf2.refs, 1);
+    CHECK_EQ(fake.resumed, 1);
     CHECK_STR(trail, "oc");
+    teardown(d);
+}
+
+/* What is of the next connection alone does not wait for requests. */
+static void
+layers_that_stay_are_not_held(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    cd2 = cd;
+    cd2.queues++;
+    reload(&conf2);
+    CHECK_EQ(end_status, 0);
+    CHECK_EQ(fake.replaces, 1);
+    CHECK_EQ(fake.paused, 0);
+    CHECK(disk_conf(d) == &cd2);
+    teardown(d);
+}
+
+/* A request does not end in time: the next reload tries again. */
+static void
+chain_that_does_not_pause_is_left(void)
+{
+    struct disk *d;
+
+    begin();
+    d = connect_disk();
+    other_chain();
+    disks_drain(disks, UINT64_C(5000000000));
+    fake.hold_steps = true;
+    reload(&conf2);
+    fake.hold_steps = false;
+    CHECK_EQ(ended, 0);
+    CHECK_EQ(fake.drain_ns, UINT64_C(5000000000));
+    snprintf(fake.held->why, sizeof fake.held->why, "late");
+    fake_step(-ETIMEDOUT);
+    fake_run();
+    CHECK_EQ(ended, 1);
+    CHECK_EQ(end_status, -ETIMEDOUT);
+    CHECK_STR(end_why, "web: keeps its old chain: late");
+    CHECK_EQ(fake.replaces, 0);
+    CHECK(disk_conf(d) == &cd);
+    ended = 0;
+    reload(&conf2);
+    CHECK_EQ(ended, 1);
+    CHECK_EQ(end_status, 0);
+    CHECK(disk_conf(d) == &cd2);
     teardown(d);
 }
 
@@ -283,6 +335,7 @@ rechain(struct disk *d)
 {
     switches = 0;
     switching = d;
+    disks_drain(disks, UINT64_C(7000000000));
     disks_rechain(disks, d, &conf2, &cd2, switched, rechained, &ended);
     fake_run();
     switching = NULL;
@@ -303,7 +356,7 @@ one_changes(void)
     CHECK_EQ(fake.resumed, 1);
     /* A request that never ends must not hold up the guest's others for ever,
      * nor every later change. */
-    CHECK_EQ(fake.drain_ns, UINT64_C(30000000000));
+    CHECK_EQ(fake.drain_ns, UINT64_C(7000000000));
     CHECK(disk_conf(d) == &cd2);
     CHECK_EQ(conf.refs, 1);
     CHECK_EQ(conf2.refs, 2);
@@ -890,6 +943,8 @@ main(int argc, char **argv)
     TEST(what_is_equal_stays);
     TEST(chain_is_replaced);
     TEST(chain_that_fails_is_left);
+    TEST(layers_that_stay_are_not_held);
+    TEST(chain_that_does_not_pause_is_left);
     TEST(one_that_failed_to_open);
     TEST(no_longer_in_the_config);
     TEST(one_that_closes_is_left);
