@@ -13,7 +13,7 @@ static const char not_waiting[] = "an answer to a request that does not wait";
 static const char not_an_id[] = "an answer's id is not that of any request";
 static const char other_op[] = "an answer with another operation than asked";
 static const char broke[] = "the back-end broke the protocol: ";
-static const char away[] = "did not connect within 5 s";
+static const char away[] = "did not connect within ";
 static const char too_many[] = "more answers than requests";
 
 /* ---- ids ----------------------------------------------------------------- */
@@ -167,7 +167,7 @@ thinks_better_of_it(struct liar *l)
 static void
 storm(struct liar *l)
 {
-    for (unsigned i = 0; l->ring && i < 1000; i++)
+    for (unsigned i = 0; l->ring && i < 1000; i++, l->told++)
         l->t->notify(l);
 }
 
@@ -237,6 +237,7 @@ flips(struct liar *l)
 {
     char text[16];
 
+    l->told++;
     snprintf(text, sizeof(text), "%u", liar_below(l, 12));
     liar_node(l, "state", text);
 }

@@ -4,8 +4,9 @@
  * standard input, a line each, and it says when it does:
  *
  *     NAME       lies so from now on             "lies NAME"
- *     honest     is honest, and back             "honest"
- *     told       how often it lied since         "told N"
+ *     honest     is honest, and back             "honest after N"
+ *
+ * N: so often it lied.
  */
 #include "liar.h"
 
@@ -34,11 +35,9 @@ command(struct liar *l, const char *line)
 {
     const struct liar_case *c = liar_find(line);
 
-    if (!strcmp(line, "told")) {
-        printf("told %u\n", l->told);
-    } else if (!strcmp(line, "honest")) {
+    if (!strcmp(line, "honest")) {
+        printf("honest after %u\n", l->told);
         liar_tell(l, NULL);
-        puts("honest");
     } else if (c) {
         liar_tell(l, c);
         printf("lies %s\n", c->name);
@@ -90,7 +89,7 @@ main(int argc, char **argv)
         return 1;
     fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
     liar_start(&l);
-    puts("honest");
+    puts("honest after 0");
     fflush(stdout);
     while (listen(&l)) {
         liar_step(&l);
