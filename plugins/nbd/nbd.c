@@ -57,6 +57,11 @@ static const struct blk_option nbd_options[] = {
       .min = 4 << 20,
       .max = 1 << 30,
       .help = "memory for writes that are not flushed yet" },
+    { .name = "readonly",
+      .type = BLK_BOOL,
+      .at = offsetof(struct nbd, readonly),
+      .fallback = "false",
+      .help = "only read, as below an overlay" },
     { .name = "tls-certificates",
       .type = BLK_PATH,
       .at = offsetof(struct nbd, tls_certificates),
@@ -133,10 +138,11 @@ export_check(struct nbd *n)
 {
     const struct nbd_export *x = &n->export;
 
-    if (x->readonly && !blk_readonly(n->layer)) {
+    if (x->readonly && !n->readonly && !blk_readonly(n->layer)) {
         blk_why(n->layer,
                 "%s: expected an export that may be written, found a read-only "
-                "one: give the guest a read-only disk",
+                "one: give the guest a read-only disk, or, below an overlay, "
+                "say readonly = true",
                 n->uri);
         return -EROFS;
     }
@@ -306,7 +312,7 @@ nbd_limits(struct blk_layer *l, struct blk_limits *limits)
         limits->ops &= ~BLK_BIT(BLK_DISCARD);
     if (!x->zero)
         limits->ops &= ~BLK_BIT(BLK_ZERO);
-    if (x->readonly || blk_readonly(l)) {
+    if (x->readonly || n->readonly || blk_readonly(l)) {
         limits->readonly = true;
         limits->ops &= BLK_BIT(BLK_READ) | BLK_BIT(BLK_FLUSH);
     }

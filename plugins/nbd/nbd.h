@@ -86,6 +86,7 @@ struct nbd_opening {
 struct nbd {
     /* The options. */
     char *uri, *tls_certificates, *tls_psk, *tls_user;
+    bool readonly;
     uint64_t connections, replay;
     uint64_t start_ns, reconnect_ns, timeout_ns;
 

@@ -156,6 +156,53 @@ read_only(void)
     server_stop(&s);
 }
 
+/* A server that nobody may write to, below an image that takes the writes. */
+static void
+is_the_base_of_an_overlay(void)
+{
+    const char *base = strdup(run_file("base", DISK));
+    const char *over = strdup(run_path("over"));
+    struct run r = { .seed = 5 };
+    char command[1000];
+    struct server s;
+    int fd = open(base, O_RDWR | O_CLOEXEC);
+
+    for (unsigned i = 0; i < sizeof other; i++)
+        other[i] = (uint8_t)(run_random(&r) | 1);
+    REQUIRE(pwrite(fd, other, MB, MB) == MB);
+    close(fd);
+    snprintf(command, sizeof command,
+             "qemu-img create -q -f qcow2 -u -F raw -b base.raw %s %d", over,
+             DISK);
+    REQUIRE(!system(command));
+    server_start(&s, "nbdkit -r -f -U %%S file %s", base);
+    CHECK_EQ(run_open(&r, RUN_READWRITE,
+                      "qcow2 path=%s backing=base.raw | nbd uri=%s", over,
+                      uri(&s)),
+             -EROFS);
+    CHECK(strstr(r.why, "below an overlay, say readonly = true"));
+    r = (struct run){ .seed = 5 };
+    RUN(r, "qcow2 path=%s backing=base.raw | nbd uri=%s readonly=true", over,
+        uri(&s));
+    CHECK(!chain_limits(r.chain)->readonly);
+    memset(buf, 'w', 4096);
+    CHECK_EQ(run_io(&r, BLK_WRITE, 0, MB + 8192, buf, 4096), 0);
+    CHECK_EQ(run_io(&r, BLK_DISCARD, 0, MB + 65536, NULL, 65536), 0);
+    CHECK_EQ(run_io(&r, BLK_FLUSH, 0, 0, NULL, 0), 0);
+    CHECK_EQ(run_io(&r, BLK_READ, 0, MB, buf, MB), 0);
+    CHECK(!memcmp(buf, other, 8192));
+    CHECK(buf[8192] == 'w' && buf[8192 + 4095] == 'w');
+    CHECK(!memcmp(buf + 12288, other + 12288, 65536 - 12288));
+    CHECK_EQ(buf[65536], 0);
+    CHECK(!memcmp(buf + 131072, other + 131072, MB - 131072));
+    run_close(&r);
+    server_stop(&s);
+    fd = open(base, O_RDONLY | O_CLOEXEC);
+    CHECK_EQ(pread(fd, buf, MB, MB), MB);
+    CHECK(!memcmp(buf, other, MB));
+    close(fd);
+}
+
 /* ---- refused at open ----------------------------------------------------- */
 
 static void
@@ -680,6 +727,7 @@ main(int argc, char **argv)
     TEST(scattered_requests);
     TEST(offers_what_the_server_can);
     TEST(read_only);
+    TEST(is_the_base_of_an_overlay);
     TEST(mistakes_are_told);
     TEST(what_is_no_server_is_refused);
     TEST(waits_for_a_late_server);
