@@ -369,6 +369,19 @@ struct blk_watch {
 void blk_watch_start(struct blk_layer *, struct blk_watch *);
 void blk_watch_stop(struct blk_layer *, struct blk_watch *);
 
+/* Memory of a tail's for the data of guests' requests: what lies there it does
+ * without a copy.  From get() to put() the range is whoever's asked for it; it
+ * stays mapped until then, also when the layer that lent it is gone. */
+struct blk_lender {
+    /* len bytes in a row, aligned to BLK_MEM_ALIGN; NULL: not just now. */
+    void *(*get)(struct blk_lender *, size_t len);
+    void (*put)(struct blk_lender *, void *addr, size_t len);
+};
+/* In start() of a tail.  It is used while every layer above is transparent: of
+ * what another one makes of the data, those who see this memory too must see
+ * nothing, and nothing of what it has checked may change under it. */
+void blk_lend(struct blk_layer *, struct blk_lender *);
+
 /* For the tail vbd: the fronts of this loop, see src/front/front.h; NULL where
  * there is no Xen. */
 struct fronts;

@@ -102,12 +102,20 @@ start_failed(void *ctx)
     blk_ready(v->layer, v->error);
 }
 
+/* A guest's data then lie in what is granted to the back-end, right away. */
+static void
+lend(struct vbd *v)
+{
+    blk_lend(v->layer, v->fronts->ops->lender(v->shared->front));
+}
+
 static void
 front_opened(void *ctx, int error, const char *why)
 {
     struct vbd *v = ctx;
 
     if (!error) {
+        lend(v);
         blk_ready(v->layer, 0);
         return;
     }
@@ -165,6 +173,7 @@ start_inherit(struct vbd *v, struct blk_layer *old)
     } else {
         v->shared = from->shared;
         v->shared->other = v;
+        lend(v);
     }
     blk_ready(v->layer, error);
     return true;
@@ -330,6 +339,10 @@ vbd_stats(struct blk_layer *l, struct blk_out *out)
     blk_put_u64(out, "events", c->events);
     blk_put_u64(out, "empty_events", c->spurious);
     blk_put_u64(out, "buffer_full", c->full);
+    blk_put_u64(out, "straight", c->straight);
+    blk_put_u64(out, "straight_bytes", c->straight_bytes);
+    blk_put_u64(out, "copied", c->copied);
+    blk_put_u64(out, "copied_bytes", c->copied_bytes);
 }
 
 BLK_PLUGIN(vbd) = {

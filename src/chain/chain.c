@@ -130,6 +130,12 @@ chain_transparent(const struct chain *c)
     return true;
 }
 
+struct blk_lender *
+chain_lender(const struct chain *c)
+{
+    return c->open ? c->lender : NULL;
+}
+
 /* ---- what a layer may ask ------------------------------------------------ */
 
 void *

@@ -137,6 +137,10 @@ const char *chain_layer_name(const struct chain *, unsigned i);
 /* What that layer offers to the one above; valid after start. */
 const struct blk_limits *chain_layer_limits(const struct chain *, unsigned i);
 bool chain_transparent(const struct chain *);
+/* Who lends memory for the data of requests that are submitted before control
+ * goes back to the loop; NULL: nobody just now.  Only while the door is open:
+ * so none of it waits at the head while the layers become others. */
+struct blk_lender *chain_lender(const struct chain *);
 
 enum { CHAIN_BUCKETS = 32 }; /* latency: bucket i counts < 2^i us */
 struct chain_stats {

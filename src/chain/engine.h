@@ -99,6 +99,7 @@ struct blk_layer {
     struct blk_layer *up, *down; /* the next that work */
     struct blk_limits below, offers;
     struct blk_layer *old; /* while it starts: what it replaces */
+    struct blk_lender *lender;
     struct pool own;
     struct node_list waiting;
     struct node *retried; /* whose submit() is called again just now */
@@ -141,9 +142,10 @@ struct chain {
     struct node_list queue, parked;
     unsigned inflight; /* guest requests past the door */
     bool open;
-    unsigned woken, kicks; /* layers that are marked so */
-    bool timely;           /* now_ns is */
-    uint64_t now_ns;       /* read once per batch */
+    struct blk_lender *lender; /* the tail's, if it may be used; see open */
+    unsigned woken, kicks;     /* layers that are marked so */
+    bool timely;               /* now_ns is */
+    uint64_t now_ns;           /* read once per batch */
 
     /* life cycle: the steps asked for, the first is under way */
     struct chain_op *op, **op_tail;

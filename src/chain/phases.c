@@ -394,6 +394,8 @@ phase_open(struct chain *c)
     if (c->held)
         return WENT_ON;
     c->open = true;
+    c->lender =
+        chain_transparent(c) ? c->stack->layer[c->stack->n - 1]->lender : NULL;
     while ((nd = list_pop(&c->parked))) {
         nd->state = NODE_OWNED;
         chain_submit(c, &nd->req);

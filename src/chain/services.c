@@ -114,6 +114,12 @@ blk_fronts(struct blk_layer *l)
     return l->chain->loop->fronts;
 }
 
+void
+blk_lend(struct blk_layer *l, struct blk_lender *lender)
+{
+    l->lender = lender;
+}
+
 /* ---- sentences ----------------------------------------------------------- */
 
 __attribute__((format(printf, 3, 0))) static void

@@ -102,10 +102,8 @@ tick(struct blk_timer *t)
     }
     if (!warm && b->cold)
         b->cold(b->arg);
-    if (more) {
-        b->ticking = true;
-        b->loop->ops->timer_start(b->loop, &b->timer, TICK_NS);
-    }
+    if (more)
+        buffers_rest(b);
 }
 
 /* v := bits of v that have a set bit n places above them, as well. */
@@ -205,8 +203,14 @@ buffers_put(struct buffers *b, void *addr, size_t len)
     if (s->used)
         return;
     s->idle = 0;
-    if (!b->ticking) {
-        b->ticking = true;
-        b->loop->ops->timer_start(b->loop, &b->timer, TICK_NS);
-    }
+    buffers_rest(b);
+}
+
+void
+buffers_rest(struct buffers *b)
+{
+    if (b->ticking)
+        return;
+    b->ticking = true;
+    b->loop->ops->timer_start(b->loop, &b->timer, TICK_NS);
 }

@@ -33,7 +33,8 @@ struct buffers {
     int fd;
     unsigned slabs;
     struct buffers_slab *slab;
-    struct blk_timer timer; /* one tick; runs while a warm slab is idle */
+    struct blk_timer timer; /* one tick; runs while a warm slab is idle, and
+                               after buffers_rest() */
     bool ticking;
     void (*cold)(void *arg); /* all memory was just given back; may be NULL */
     void *arg;
@@ -46,5 +47,7 @@ void buffers_free(struct buffers *);
 /* NULL: no room now.  0 < len <= BUFFERS_SLAB. */
 void *buffers_get(struct buffers *, size_t len);
 void buffers_put(struct buffers *, void *addr, size_t len);
+/* Work with memory from elsewhere ended: cold() is due as if it were ours. */
+void buffers_rest(struct buffers *);
 
 #endif

@@ -435,9 +435,20 @@ disconnect(struct chan *c)
     c->sweep = NULL;
 }
 
+/* Requests that a closed channel forgot have their memory still. */
+static void
+give_back_lent(struct chan *c)
+{
+    for (unsigned i = 0; i < c->untouched; i++) {
+        if (c->req[i].lender)
+            req_unbuffer(&c->req[i]);
+    }
+}
+
 static void
 chan_free(struct chan *c)
 {
+    give_back_lent(c);
     buffers_free(&c->buffers);
     inflight_free(&c->table);
     if (c->segs)

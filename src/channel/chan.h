@@ -60,6 +60,10 @@ struct chan_ops {
      * seconds at least in which it did not.  May be NULL; must not close the
      * channel. */
     void (*throttled)(void *ctx);
+    /* Who lends memory for the data of a READ or WRITE that request() is about
+     * to be called with, before control goes back to the loop; NULL: nobody.
+     * What it can't lend now lies in the channel's own.  May be NULL. */
+    struct blk_lender *(*lender)(void *ctx);
 };
 
 struct chan_params {

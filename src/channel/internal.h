@@ -54,11 +54,12 @@ struct req {
     uint32_t gref;  /* INDIRECT: page of segments */
     uint16_t nsegs;
     int16_t status;
-    uint8_t op;      /* BLKIF_: what is meant */
-    uint8_t answer;  /* BLKIF_: what the response says */
-    bool write_next; /* FLUSH with data: the flush is not done yet */
-    bool given;      /* to the receiver, at least once */
-    uint32_t copy;   /* its first in the sweep's batch */
+    uint8_t op;                /* BLKIF_: what is meant */
+    uint8_t answer;            /* BLKIF_: what the response says */
+    bool write_next;           /* FLUSH with data: the flush is not done yet */
+    bool given;                /* to the receiver, at least once */
+    struct blk_lender *lender; /* of io.iov; NULL: the channel's buffers */
+    uint32_t copy;             /* its first in the sweep's batch */
     uint32_t copies;
 };
 
@@ -159,6 +160,8 @@ void req_purge(struct req_list *, const struct chan *);
 /* One must be free: inflight < slots. */
 struct req *req_get(struct queue *, uint32_t entry);
 void req_put(struct req *);
+/* False: no memory for its data is free. */
+bool req_buffer(struct req *);
 void req_unbuffer(struct req *);
 /* To be answered with this, now or, for what is malformed, a bit later. */
 void req_refuse(struct req *, int status);

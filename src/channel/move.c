@@ -210,11 +210,8 @@ static bool
 place(struct sweep *s, struct req *r)
 {
     if (has_data(r)) {
-        void *buf = buffers_get(&r->queue->chan->buffers, r->len);
-
-        if (!buf)
+        if (!req_buffer(r))
             return false;
-        r->io.iov = (struct iovec){ buf, r->len };
         if (r->op != BLKIF_READ) {
             if (!has_room(s, r->nsegs))
                 moved_in(s);

@@ -71,12 +71,53 @@ req_get(struct queue *q, uint32_t entry)
     return r;
 }
 
+/* What request() is called with in the same pass: not a barrier, which may have
+ * to wait for others, and not the write that follows a flush. */
+static bool
+is_plain(const struct req *r)
+{
+    return r->op == BLKIF_READ || r->op == BLKIF_WRITE;
+}
+
+static void *
+borrow(struct req *r)
+{
+    const struct chan *c = r->queue->chan;
+    struct blk_lender *l = NULL;
+    void *addr;
+
+    if (c->ops->lender && is_plain(r))
+        l = c->ops->lender(c->ctx);
+    addr = l ? l->get(l, r->len) : NULL;
+    r->lender = addr ? l : NULL;
+    return addr;
+}
+
+bool
+req_buffer(struct req *r)
+{
+    void *addr = borrow(r);
+
+    if (!addr)
+        addr = buffers_get(&r->queue->chan->buffers, r->len);
+    r->io.iov = (struct iovec){ addr, addr ? r->len : 0 };
+    return addr;
+}
+
 void
 req_unbuffer(struct req *r)
 {
-    if (r->io.iov.iov_base)
-        buffers_put(&r->queue->chan->buffers, r->io.iov.iov_base, r->len);
+    struct buffers *own = &r->queue->chan->buffers;
+    void *addr = r->io.iov.iov_base;
+
+    if (r->lender) {
+        r->lender->put(r->lender, addr, r->len);
+        buffers_rest(own);
+    } else if (addr) {
+        buffers_put(own, addr, r->len);
+    }
     r->io.iov.iov_base = NULL;
+    r->lender = NULL;
 }
 
 void

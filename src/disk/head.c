@@ -173,8 +173,17 @@ head_throttled(void *ctx)
     unit_throttled(ctx);
 }
 
+static struct blk_lender *
+head_lender(void *ctx)
+{
+    const struct unit *u = ctx;
+
+    return u->failed ? NULL : chain_lender(u->chain);
+}
+
 const struct chan_ops head_ops = {
     .request = head_request,
     .broken = head_broken,
     .throttled = head_throttled,
+    .lender = head_lender,
 };

@@ -67,6 +67,30 @@ pages_of(const struct front_io *io)
     return (io->len + FRONT_PAGE - 1) / FRONT_PAGE;
 }
 
+/* Its data lie in lent memory, whole sectors of it, in no more segments than
+ * it may have: so there they stay. */
+static bool
+is_straight(const struct front *f, const struct front_io *io)
+{
+    const struct blk_sg *sg = io->sg;
+    const size_t size = (size_t)f->pool->n * FRONT_PAGE;
+    size_t left = io->len, skip = sg->skip, segs = 0;
+
+    for (uint32_t i = 0; left; i++) {
+        size_t at = (size_t)((uintptr_t)sg->v[i].iov_base + skip -
+                             (uintptr_t)f->pool->base);
+        size_t part = sg->v[i].iov_len - skip;
+
+        part = part < left ? part : left;
+        if (part > size || at > size - part || (at | part) % f->info.align)
+            return false;
+        segs += (at % FRONT_PAGE + part + FRONT_PAGE - 1) / FRONT_PAGE;
+        left -= part;
+        skip = 0;
+    }
+    return segs <= f->info.segments;
+}
+
 enum direction { TO_PAGES, FROM_PAGES };
 
 static void
@@ -75,8 +99,9 @@ copy(struct front *f, const struct front_io *io, enum direction d)
     uint16_t page = io->page;
     uint32_t at, part;
 
-    for (at = 0; at < io->len; at += part, page = f->pool.next[page]) {
-        char *here = f->pool.base + (size_t)page * FRONT_PAGE;
+    f->counters.copied_bytes += io->len;
+    for (at = 0; at < io->len; at += part, page = f->pool->next[page]) {
+        char *here = f->pool->base + (size_t)page * FRONT_PAGE;
 
         part = io->len - at < FRONT_PAGE ? io->len - at : FRONT_PAGE;
         if (d == TO_PAGES)
@@ -89,11 +114,18 @@ copy(struct front *f, const struct front_io *io, enum direction d)
 static bool
 take_pages(struct front *f, struct front_io *io)
 {
-    if (io->paged || !has_data(io))
+    if (io->paged || io->straight || !has_data(io))
         return true;
-    if (!pool_take(&f->pool, pages_of(io), &io->page))
+    if (is_straight(f, io)) {
+        io->straight = true;
+        f->counters.straight++;
+        f->counters.straight_bytes += io->len;
+        return true;
+    }
+    if (!pool_take(f->pool, pages_of(io), &io->page))
         return false;
     io->paged = true;
+    f->counters.copied++;
     if (io->op == BLK_WRITE)
         copy(f, io, TO_PAGES);
     return true;
@@ -103,24 +135,64 @@ static void
 give_pages(struct front *f, struct front_io *io)
 {
     if (io->paged)
-        pool_give(&f->pool, io->page);
+        pool_give(f->pool, io->page);
     io->paged = false;
 }
 
+/* ---- segments ------------------------------------------------------------ */
+
 static unsigned
-segments(struct front *f, const struct front_io *io)
+segments_taken(struct front *f, const struct front_io *io)
 {
     uint16_t page = io->page;
     uint32_t left = io->len;
     unsigned n = 0;
 
-    for (; left; page = f->pool.next[page], n++) {
+    for (; left; page = f->pool->next[page], n++) {
         uint32_t part = left < FRONT_PAGE ? left : FRONT_PAGE;
 
         f->seg[n] =
-            (struct ring_seg){ .ref = f->pool.ref[page],
+            (struct ring_seg){ .ref = f->pool->ref[page],
                                .last = (uint8_t)(part / FRONT_SECTOR - 1) };
         left -= part;
+    }
+    return n;
+}
+
+/* Of a part of the pool; returns how many segments there are then. */
+static unsigned
+segments_of_part(struct front *f, unsigned n, size_t at, size_t len)
+{
+    while (len) {
+        size_t in_page = at % FRONT_PAGE, part = FRONT_PAGE - in_page;
+
+        part = part < len ? part : len;
+        f->seg[n++] = (struct ring_seg){
+            .ref = f->pool->ref[at / FRONT_PAGE],
+            .first = (uint8_t)(in_page / FRONT_SECTOR),
+            .last = (uint8_t)((in_page + part) / FRONT_SECTOR - 1)
+        };
+        at += part;
+        len -= part;
+    }
+    return n;
+}
+
+static unsigned
+segments_straight(struct front *f, const struct front_io *io)
+{
+    const struct blk_sg *sg = io->sg;
+    size_t left = io->len, skip = sg->skip;
+    unsigned n = 0;
+
+    for (uint32_t i = 0; left; i++) {
+        char *at = (char *)sg->v[i].iov_base + skip;
+        size_t part = sg->v[i].iov_len - skip;
+
+        part = part < left ? part : left;
+        n = segments_of_part(f, n, (size_t)(at - f->pool->base), part);
+        left -= part;
+        skip = 0;
     }
     return n;
 }
@@ -156,7 +228,8 @@ put(struct front *f, struct front_io *io)
     }
     if (has_data(io)) {
         r.seg = f->seg;
-        r.segs = segments(f, io);
+        r.segs =
+            io->straight ? segments_straight(f, io) : segments_taken(f, io);
     }
     return ring_client_put(&f->ring.client, &r);
 }
@@ -194,7 +267,7 @@ front_flow(struct front *f)
 static void
 answered(struct front *f, struct front_io *io, int error)
 {
-    if (!error && io->op == BLK_READ)
+    if (!error && io->op == BLK_READ && io->paged)
         copy(f, io, FROM_PAGES);
     if (!error && io->op == BLK_WRITE)
         f->writes++;

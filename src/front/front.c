@@ -108,7 +108,7 @@ pools_make(struct front *f, unsigned order, char *why, size_t n)
     unsigned slots = ring_client_entries(order);
     int rc;
 
-    if (f->pool.base)
+    if (f->pool)
         return 0;
     rc = pool_make(&f->pool, gate, f->domid, f->conf.pages, why, n);
     if (!rc)
@@ -116,8 +116,8 @@ pools_make(struct front *f, unsigned order, char *why, size_t n)
     if (rc)
         return rc;
     for (unsigned i = 0; i < slots; i++) {
-        f->slot[i].indirect = f->lists.base + (size_t)i * FRONT_PAGE;
-        f->slot[i].indirect_ref = f->lists.ref[i];
+        f->slot[i].indirect = f->lists->base + (size_t)i * FRONT_PAGE;
+        f->slot[i].indirect_ref = f->lists->ref[i];
     }
     return 0;
 }
@@ -136,7 +136,7 @@ offer(struct front *f, const struct link_news *n)
     f->domid = n->domid;
     /* A ring that is longer than the first would have slots without a page
      * for their lists. */
-    if (f->pool.base && order > f->ring.order)
+    if (f->pool && order > f->ring.order)
         order = f->ring.order;
     rc = pools_make(f, order, why, sizeof why);
     if (!rc)
@@ -152,6 +152,15 @@ offer(struct front *f, const struct link_news *n)
 }
 
 /* ---- fatal --------------------------------------------------------------- */
+
+/* What comes back now may be written to by a back-end that still works on it:
+ * so nobody gets it any more. */
+static void
+stop_lending(struct front *f)
+{
+    if (f->pool)
+        f->pool->shut = true;
+}
 
 void
 front_fatal(struct front *f, int error, const char *fmt, ...)
@@ -169,6 +178,7 @@ front_fatal(struct front *f, int error, const char *fmt, ...)
     f->fatal = true;
     f->fronts->data->ops->timer_stop(f->fronts->data, &f->connect);
     port_close(f);
+    stop_lending(f);
     front_flow_end(f, -EIO);
     if (opening)
         f->user->opened(f->ctx, error, why);
@@ -277,6 +287,7 @@ connected(struct front *f, const struct link_news *n)
     f->info.segments = segments_of(f, &n->info);
     if (!first && f->info.segments > was.segments)
         f->info.segments = was.segments;
+    f->pool->reserve = f->info.segments;
     f->phase = FRONT_LIVE;
     f->empty = 0;
     f->counters.connects++;
@@ -333,8 +344,8 @@ gone(struct front *f)
     loop->ops->timer_stop(loop, &f->connect);
     loop->ops->timer_stop(loop, &f->tick);
     ring_drop(f);
-    pool_drop(&f->lists, f->fronts->gate);
-    pool_drop(&f->pool, f->fronts->gate);
+    pool_drop(f->lists);
+    pool_drop(f->pool);
     link_free(f->link);
     free(f);
     over(ctx);
@@ -422,10 +433,16 @@ front_state(const struct front *f)
     return names[f->phase];
 }
 
+static struct blk_lender *
+front_lender(struct front *f)
+{
+    return &f->pool->lender;
+}
+
 static void
 front_submit(struct front *f, struct front_io *io)
 {
-    io->paged = false;
+    io->paged = io->straight = false;
     if (f->phase == FRONT_FATAL || f->phase == FRONT_CLOSING) {
         io->done(io, -EIO);
         return;
@@ -450,6 +467,7 @@ front_close(struct front *f, void (*closed)(void *ctx), void *ctx)
     f->closed = closed;
     f->closed_ctx = ctx;
     port_close(f);
+    stop_lending(f);
     front_flow_end(f, -EIO);
     link_close(f->link, &f->call_close);
 }
@@ -460,6 +478,7 @@ static const struct front_ops ops = {
     .info = front_info,
     .counters = front_counters,
     .state = front_state,
+    .lender = front_lender,
     .submit = front_submit,
     .kick = front_flow,
     .close = front_close,

@@ -79,10 +79,14 @@ struct front_io {
     uint64_t since, flushes; /* FLUSH: the writes that it covers */
     uint16_t page;           /* the first of its pages */
     bool paged;              /* it has them */
+    bool straight;           /* it needs none: its data lie in lent memory */
 };
 
 struct front_counters {
     uint64_t sent, again, kicks, events, spurious, full, connects;
+    /* Reads and writes whose data lay in lent memory, and others; and what was
+     * copied for those. */
+    uint64_t straight, straight_bytes, copied, copied_bytes;
 };
 
 struct front_ops {
@@ -96,6 +100,10 @@ struct front_ops {
     const struct front_counters *(*counters)(const struct front *);
     /* One word: "connected", "waiting" ... */
     const char *(*state)(const struct front *);
+    /* Once it was opened.  Lends of the memory that is granted to the
+     * back-end; works on as long as some of it is lent, also without the
+     * front. */
+    struct blk_lender *(*lender)(struct front *);
     /* At most info()->segments pages of data, at multiples of align. */
     void (*submit)(struct front *, struct front_io *);
     /* What was submitted goes out. */

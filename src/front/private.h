@@ -8,14 +8,18 @@
 
 enum { FRONT_PAGE = 4096, FRONT_SECTOR = 512, NO_PAGE = 0xffff };
 
-/* Pages that the back-end may read and write, granted once; the free ones are
- * a stack: those used last are the ones that it has still mapped. */
+/* Pages that the back-end may read and write, granted once. */
 struct pool {
+    struct blk_lender lender; /* must be first */
+    struct gate *gate;
     char *base;
     uint32_t *ref;
-    uint16_t *next; /* of a free page, or of a request's */
+    uint16_t *next; /* of a request's pages */
     unsigned n, free;
-    uint16_t first;
+    unsigned lent, reserve; /* pages; so many are not lent */
+    bool shut;              /* nothing is lent any more */
+    bool dropped;           /* it goes when the last lent page is back */
+    uint64_t bits[FRONT_PAGES_MAX / 64]; /* set: the page is free */
 };
 
 struct front_list {
@@ -61,7 +65,7 @@ struct front {
     struct blk_timer connect, tick, calm;
     bool ticking;
 
-    struct pool pool, lists; /* lists: a page for each slot's segments */
+    struct pool *pool, *lists; /* lists: a page for each slot's segments */
     struct ring_slot slot[RING_ENTRIES_MAX];
     struct ring_seg seg[FRONT_SEGMENTS_MAX];
     struct front_ring ring;
@@ -72,9 +76,10 @@ struct front {
 };
 
 /* pool.c */
-int pool_make(struct pool *, struct gate *, uint32_t domid, unsigned pages,
+int pool_make(struct pool **, struct gate *, uint32_t domid, unsigned pages,
               char *why, size_t n);
-void pool_drop(struct pool *, struct gate *);
+/* None is taken; those that are lent stay until they are back.  May be NULL. */
+void pool_drop(struct pool *);
 /* A chain of pages; false: not so many are free. */
 bool pool_take(struct pool *, unsigned pages, uint16_t *first);
 void pool_give(struct pool *, uint16_t first);

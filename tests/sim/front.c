@@ -378,6 +378,7 @@ worker_ended(struct worker *w)
     const struct front_io *io = &w->io.io;
     uint64_t at = io->off % AREA;
 
+    rig_give_back(&w->io);
     CHECK_EQ(w->io.error, 0);
     if (io->op == BLK_WRITE)
         memcpy(w->want + at, w->io.buf, io->len);
@@ -405,6 +406,9 @@ worker_step(struct worker *w, unsigned i)
     if (op == BLK_FLUSH)
         at = len = 0;
     w->steps++;
+    if (dice < 14 && sim_chance(r.sim, 500000) &&
+        rig_start_lent(&r, &w->io, op, i * AREA + at, len))
+        return;
     rig_start(&r, &w->io, op, i * AREA + at, len);
 }
 
@@ -445,6 +449,8 @@ one_history(uint64_t seed)
     }
     CHECK_EQ(done, WORKERS);
     CHECK_EQ(r.fatals, 0);
+    CHECK(r.fronts.ops->counters(r.front)->straight > WORKERS);
+    CHECK(r.fronts.ops->counters(r.front)->copied > WORKERS);
     for (unsigned i = 0; i < WORKERS; i++)
         CHECK(!memcmp(worker[i].want, r.disk + i * AREA, AREA));
     rig_close(&r);

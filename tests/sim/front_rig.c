@@ -405,16 +405,10 @@ io_done(struct front_io *io, int error)
     ri->error = error;
 }
 
-/* In three pieces of odd lengths. */
 void
-rig_start(struct rig *r, struct rig_io *ri, int op, uint64_t off, uint32_t len)
+rig_submit(struct rig *r, struct rig_io *ri, int op, uint64_t off, uint32_t len)
 {
-    uint32_t a = len / 3, b = len / 5;
-
-    ri->v[0] = (struct iovec){ ri->buf, a };
-    ri->v[1] = (struct iovec){ ri->buf + a, b };
-    ri->v[2] = (struct iovec){ ri->buf + a + b, len - a - b };
-    ri->sg = (struct blk_sg){ .v = ri->v, .n = 3 };
+    ri->sg.v = ri->v;
     ri->done = false;
     ri->io = (struct front_io){ .op = (uint8_t)op,
                                 .off = off,
@@ -425,10 +419,60 @@ rig_start(struct rig *r, struct rig_io *ri, int op, uint64_t off, uint32_t len)
     r->fronts.ops->kick(r->front);
 }
 
+/* In three pieces of odd lengths. */
+void
+rig_start(struct rig *r, struct rig_io *ri, int op, uint64_t off, uint32_t len)
+{
+    uint32_t a = len / 3, b = len / 5;
+
+    ri->v[0] = (struct iovec){ ri->buf, a };
+    ri->v[1] = (struct iovec){ ri->buf + a, b };
+    ri->v[2] = (struct iovec){ ri->buf + a + b, len - a - b };
+    ri->sg.n = 3;
+    ri->sg.skip = 0;
+    rig_submit(r, ri, op, off, len);
+}
+
 int
 rig_do(struct rig *r, struct rig_io *ri, int op, uint64_t off, uint32_t len)
 {
     rig_start(r, ri, op, off, len);
     rig_until(r, &ri->done);
+    return ri->error;
+}
+
+bool
+rig_start_lent(struct rig *r, struct rig_io *ri, int op, uint64_t off,
+               uint32_t len)
+{
+    ri->lender = r->fronts.ops->lender(r->front);
+    ri->lent = ri->lender->get(ri->lender, len);
+    if (!ri->lent)
+        return false;
+    memcpy(ri->lent, ri->buf, len);
+    ri->v[0] = (struct iovec){ ri->lent, len };
+    ri->sg.n = 1;
+    ri->sg.skip = 0;
+    rig_submit(r, ri, op, off, len);
+    return true;
+}
+
+void
+rig_give_back(struct rig_io *ri)
+{
+    if (!ri->lent)
+        return;
+    memcpy(ri->buf, ri->lent, ri->io.len);
+    ri->lender->put(ri->lender, ri->lent, ri->io.len);
+    ri->lent = NULL;
+}
+
+int
+rig_do_lent(struct rig *r, struct rig_io *ri, int op, uint64_t off,
+            uint32_t len)
+{
+    REQUIRE(rig_start_lent(r, ri, op, off, len));
+    rig_until(r, &ri->done);
+    rig_give_back(ri);
     return ri->error;
 }

@@ -78,7 +78,9 @@ void back_reload_late(struct rig *, uint64_t ns);
 int front_state(struct rig *);
 uint32_t front_node(struct rig *, const char *leaf);
 
-/* One request in a buffer of its own. */
+/* One request in a buffer of its own; or in memory that the front lends, whose
+ * bytes are copied from the buffer when it is started, and to it when it is
+ * given back. */
 struct rig_io {
     struct front_io io;
     struct blk_sg sg;
@@ -86,9 +88,21 @@ struct rig_io {
     uint8_t buf[64 << 10];
     bool done;
     int error;
+    struct blk_lender *lender;
+    uint8_t *lent;
 };
 void rig_start(struct rig *, struct rig_io *, int op, uint64_t off,
                uint32_t len);
 int rig_do(struct rig *, struct rig_io *, int op, uint64_t off, uint32_t len);
+/* With the v, and n and skip of sg, that it has. */
+void rig_submit(struct rig *, struct rig_io *, int op, uint64_t off,
+                uint32_t len);
+/* False: nothing is lent just now, and nothing is started. */
+bool rig_start_lent(struct rig *, struct rig_io *, int op, uint64_t off,
+                    uint32_t len);
+/* Does nothing with other memory. */
+void rig_give_back(struct rig_io *);
+int rig_do_lent(struct rig *, struct rig_io *, int op, uint64_t off,
+                uint32_t len);
 
 #endif

@@ -6,6 +6,7 @@ channel_libs = libchannel.a libhost.a $(HOST_LIBS)
 channel_programs = tests/unit/channel_alloc tests/unit/channel_bad tests/unit/channel_buffers \
 	tests/unit/channel_chan tests/unit/channel_life \
 	tests/unit/channel_decode tests/unit/channel_inflight \
+	tests/unit/channel_lent \
 	tests/unit/channel_recover tests/unit/channel_retable \
 	tests/unit/channel_ring \
 	tests/unit/channel_scramble tests/unit/channel_stored \
@@ -32,6 +33,8 @@ tests_unit_channel_inflight_SOURCES = tests/unit/channel_inflight.c
 tests_unit_channel_inflight_LDADD = $(channel_libs)
 tests_unit_channel_life_SOURCES = tests/unit/channel_life.c $(channel_fake)
 tests_unit_channel_life_LDADD = $(channel_libs)
+tests_unit_channel_lent_SOURCES = tests/unit/channel_lent.c $(channel_fake)
+tests_unit_channel_lent_LDADD = $(channel_libs)
 channel_model = tests/unit/channel_model.h $(channel_fake)
 tests_unit_channel_recover_SOURCES = tests/unit/channel_recover.c \
 	$(channel_model)

@@ -306,8 +306,8 @@ close_in_idle(void *ctx)
 static void
 open_closing(struct rig *g)
 {
-    static const struct chan_ops ops = { close_in_request, close_in_broken,
-                                         NULL };
+    static const struct chan_ops ops = { .request = close_in_request,
+                                         .broken = close_in_broken };
     char why[200];
 
     closing = g;

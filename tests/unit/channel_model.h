@@ -110,7 +110,8 @@ got_broken(void *ctx, const char *why)
     test_fail(__FILE__, __LINE__, "broken: %s", why);
 }
 
-static const struct chan_ops model_ops = { got_request, got_broken, NULL };
+static const struct chan_ops model_ops = { .request = got_request,
+                                           .broken = got_broken };
 
 static struct chan_io *
 pick(unsigned i)

@@ -33,6 +33,7 @@ struct fakes {
     unsigned chan_opens, chan_closes;
     struct chan_params params;
     const struct chan_ops *chan_ops;
+    struct blk_lender lender; /* of the chain */
     void *chan_ctx;
     void (*idle)(void *);
     void *idle_arg;

@@ -167,7 +167,11 @@ broken_ring_is_told(void)
 
     setup();
     d = connect_disk();
+    CHECK(fake.chan_ops->lender(fake.chan_ctx) == &fake.lender);
     fake.chan_ops->broken(fake.chan_ctx, "ring 0: expected 32, found 99");
+    /* Its requests don't reach the chain, so nor does their memory come of
+     * there. */
+    CHECK(!fake.chan_ops->lender(fake.chan_ctx));
     fake_run();
     CHECK_STR(trail, "ocf");
     CHECK(!fake.lossy);
