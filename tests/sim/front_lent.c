@@ -181,6 +181,7 @@ goes_on_with_another_connection(void)
 {
     rig_new(&r, 5);
     REQUIRE(!rig_open(&r, &rig_conf));
+    rig_run(&r, 300 * MS); /* so that it is not asked for too soon */
     r.delay_ns = 300 * MS;
     fill(&a, 3);
     memcpy(r.disk + (1 << 20), a.buf + 512, PAGE);
