@@ -44,8 +44,9 @@ struct vbd_req {
 };
 
 static const struct blk_option vbd_options[] = {
+    /* Not a path of files: it may begin in our domain's own directory. */
     { .name = "path",
-      .type = BLK_PATH,
+      .type = BLK_STRING,
       .at = offsetof(struct vbd, path),
       .required = true,
       .help = "our front-end directory in XenStore" },
@@ -82,11 +83,12 @@ static int
 vbd_check(const void *self, char *why, size_t why_size)
 {
     const struct vbd *v = self;
+    size_t n = strlen(v->path);
 
-    if (strlen(v->path) < FRONT_PATH)
+    if (n && n < FRONT_PATH)
         return 0;
-    snprintf(why, why_size, "path: expected at most %d characters, found %zu",
-             FRONT_PATH - 1, strlen(v->path));
+    snprintf(why, why_size, "path: expected 1 to %d characters, found %zu",
+             FRONT_PATH - 1, n);
     return -EINVAL;
 }
 
