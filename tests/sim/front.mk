@@ -39,3 +39,10 @@ TESTS += tests/sim/interposed
 tests_sim_interposed_SOURCES = tests/sim/interposed.c $(front_rig)
 tests_sim_interposed_LDFLAGS = $(plugin_test_ldflags)
 tests_sim_interposed_LDADD = tests/unit/libplugin_run.a $(front_libs)
+
+# ... and layers over that, which change.
+check_PROGRAMS += tests/sim/front_switch
+TESTS += tests/sim/front_switch
+tests_sim_front_switch_SOURCES = tests/sim/front_switch.c $(front_rig)
+tests_sim_front_switch_LDFLAGS = $(plugin_test_ldflags)
+tests_sim_front_switch_LDADD = tests/unit/libplugin_run.a $(front_libs)
