@@ -268,6 +268,14 @@ void
 q2_pause(struct blk_layer *l)
 {
     struct qcow2 *s = blk_self(l);
+
+    if (!q2_fold_pause(s))
+        q2_pause_on(s);
+}
+
+void
+q2_pause_on(struct qcow2 *s)
+{
     struct q2_pause *p = s->pausing;
     int error;
 

@@ -94,6 +94,7 @@ qcow2_resume(struct blk_layer *l)
 
     s->marked = false;
     blk_ready(l, 0);
+    q2_fold_resume(s);
     if (q2_resize_wanted(s)) /* asked for while it was paused */
         blk_relimit(l);
 }
@@ -140,7 +141,7 @@ qcow2_limits(struct blk_layer *l, struct blk_limits *limits)
         limits->ops &= ~(BLK_BIT(BLK_DISCARD) | BLK_BIT(BLK_ZERO));
     s->size = s->h.size & ~(uint64_t)(align - 1);
     limits->size = s->size;
-    limits->align = align;
+    limits->align = s->align = align;
     limits->mem_align = s->image->info.direct && s->image->info.mem_align
                             ? s->image->info.mem_align
                             : 1;
@@ -187,6 +188,8 @@ qcow2_stats(struct blk_layer *l, struct blk_out *out)
                 (uint64_t)s->l2.n * s->l2.size +
                     (uint64_t)s->refs.n * s->refs.size);
     q2_resize_show(s, out);
+    if (q2_fold_told(s))
+        q2_fold_show(s, out);
     blk_put_u64(out, "failed", s->image->failed || s->corrupt);
 }
 
@@ -215,7 +218,9 @@ qcow2_command(struct blk_layer *l, int argc, char **argv, struct blk_out *out)
     }
     if (argc == 2 && !strcmp(argv[0], "resize"))
         return command_resize(blk_self(l), argv[1], out);
-    blk_printf(out, "expected info or resize BYTES, found %s\n",
+    if (argc && !strcmp(argv[0], "commit"))
+        return q2_fold_command(blk_self(l), argc - 1, argv + 1, out);
+    blk_printf(out, "expected info, resize BYTES or commit, found %s\n",
                argc ? argv[0] : "nothing");
     return -EINVAL;
 }
@@ -242,5 +247,6 @@ BLK_PLUGIN(qcow2) = {
     .stats = qcow2_stats,
     .command = qcow2_command,
     .commands = "info\n"
-                "resize BYTES\n",
+                "resize BYTES\n"
+                "commit [pause|resume|cancel|status]\n",
 };

@@ -13,6 +13,7 @@
  *   grow.c     more room for refcounts         unpack.c  compressed clusters
  *   commit.c   L2 entries change, in batches
  *   resize.c   the disk becomes larger
+ *   fold.c     all of it goes to the layer below; fold_ask.c: asked for
  *
  * What makes it safe at any moment (see commit.c):
  *
@@ -460,6 +461,7 @@ struct qcow2 {
     uint32_t cluster, cluster_bits, entry_size, sub;
     uint64_t size;       /* of the disk */
     uint64_t below_size; /* 0: nothing is below */
+    uint32_t align;      /* that is offered */
     uint8_t *head;       /* the first cluster, as on the medium */
     uint32_t head_len;   /* of it that is written as one */
 
@@ -497,6 +499,7 @@ struct qcow2 {
     struct q2_growing *growing;
     struct q2_owning *owning;
     struct q2_resize *resizing;
+    struct q2_fold *folding;
 
     /* counters */
     uint64_t allocated, copied, unpacked, freed, commits, batched, tables;
@@ -530,6 +533,7 @@ int q2_tables_memory(struct qcow2 *);
 void q2_tables_read(struct qcow2 *);
 void q2_release(struct qcow2 *); /* all that start() made */
 void q2_pause(struct blk_layer *);
+void q2_pause_on(struct qcow2 *);
 /* Writes the header as it is in memory. */
 void q2_header_write(struct qcow2 *, struct q2_io *);
 int q2_pause_init(struct qcow2 *);
@@ -548,6 +552,26 @@ bool q2_resize_wanted(const struct qcow2 *);
 void q2_resize(struct qcow2 *, void (*done)(struct qcow2 *));
 void q2_resize_fails(struct qcow2 *, int error, void (*done)(struct qcow2 *));
 void q2_resize_show(const struct qcow2 *, struct blk_out *);
+
+/* ---- folded into the layer below (fold.c, fold_ask.c) -------------------- */
+
+struct q2_fold;
+
+int q2_fold_init(struct qcow2 *);
+void q2_fold_free(struct qcow2 *);
+/* The words after "commit"; 0, or -errno; out has a sentence. */
+int q2_fold_command(struct qcow2 *, int argc, char **argv, struct blk_out *);
+void q2_fold_show(const struct qcow2 *, struct blk_out *);
+bool q2_fold_told(const struct qcow2 *); /* there is or was one */
+bool q2_fold_running(const struct qcow2 *);
+/* A write, a zero or a discard of a guest ended, and its lock is gone.  True:
+ * it is ended later, once that is below, too. */
+bool q2_fold_waits(struct q2_req *, int error);
+/* A request of our own that no fetch made ended. */
+void q2_fold_below(struct q2_fold *, int error);
+/* True: q2_pause_on() comes later, or blk_ready() with an error. */
+bool q2_fold_pause(struct qcow2 *);
+void q2_fold_resume(struct qcow2 *);
 
 /* The header says dirty from now on.  0; -EAGAIN: then->go() comes;
  * else an error. */

@@ -385,6 +385,10 @@ q2_resize_ask(struct qcow2 *s, uint64_t size, struct blk_out *out)
                    s->image->readonly ? "is read-only" : "failed");
         return -EROFS;
     }
+    if (q2_fold_running(s)) {
+        blk_printf(out, "it is being committed: wait, or cancel that\n");
+        return -EBUSY;
+    }
     if (z->size) {
         blk_printf(out, "it is already being resized, to %" PRIu64 " bytes\n",
                    z->size);

@@ -22,7 +22,8 @@ q2_req_end(struct q2_req *q, int error)
     struct blk_req *r = q->req;
 
     q2_unlock(q->s, &q->lock);
-    blk_end(l, r, error);
+    if (!q2_fold_waits(q, error))
+        blk_end(l, r, error);
 }
 
 void
@@ -245,7 +246,8 @@ q2_submit(struct blk_layer *l, struct blk_req *r)
     }
 }
 
-/* Only requests of our own come up: those that read the layer below. */
+/* Only requests of our own come up: those that read the layer below, and those
+ * of a commit. */
 void
 q2_done(struct blk_layer *l, struct blk_req *r)
 {
@@ -255,5 +257,8 @@ q2_done(struct blk_layer *l, struct blk_req *r)
 
     blk_end(l, r, 0);
     q2_queue_wake_one(&s->own_wait);
-    q2_fetch_below(f, error);
+    if (f)
+        q2_fetch_below(f, error);
+    else
+        q2_fold_below(s->folding, error);
 }
