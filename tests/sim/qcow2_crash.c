@@ -13,10 +13,11 @@
 #include "tests/sim/qcow2_guest.h"
 #include "tests/test.h"
 
-enum { CRASHES = 25 };
+enum { CRASHES = 25, BASE_BITS = 12 };
 
 static struct shared {
     uint64_t states, recovering, kills, leaked, flushes, clean, errors, grown;
+    uint64_t commits, folded;
     int failed;
 } * shared;
 
@@ -25,10 +26,17 @@ static struct world {
     struct sim *sim;
     const struct crash_stack *stack;
     struct image_format f;
-    uint64_t snapshot;    /* a hash of what it holds */
-    uint64_t base;        /* of what is below */
-    bool resizes;         /* the disk becomes larger, now and then */
-    uint64_t size, asked; /* the size that it has; or may have */
+    uint64_t snapshot;      /* a hash of what it holds */
+    uint64_t base;          /* of what is below */
+    bool resizes;           /* the disk becomes larger, now and then */
+    uint64_t size, asked;   /* the size that it has; or may have */
+    bool commits;           /* the image is folded into what is below, too */
+    bool begun;             /* that was begun: what is below may change */
+    bool midway;            /* a chain is being changed for it */
+    bool folded;            /* it is over: the image is no longer there */
+    char told[PERSON_TOLD]; /* how far it is */
+    struct blk_conf layer[8];
+    unsigned n;
     struct loop *loop;
     struct chain *chain;
     struct guest guest;
@@ -96,9 +104,7 @@ step_done(struct chain_op *op, int error)
 static void
 chain_make(void)
 {
-    struct chain_spec spec = { .disk = "disk",
-                               .layer = w.stack->layer,
-                               .n = w.stack->n };
+    struct chain_spec spec = { .disk = "disk", .layer = w.layer, .n = w.n };
     static const struct chain_events events = { .relimit = relimited };
     char why[300];
 
@@ -132,18 +138,11 @@ chain_finish(void)
 
 /* ---- a larger disk ------------------------------------------------------- */
 
-static void
-out_text(struct blk_out *out, const char *text)
-{
-    (void)out;
-    (void)text;
-}
-
 static const char *
 image_layer(void)
 {
-    for (unsigned i = 0; i < w.stack->n; i++) {
-        const struct blk_conf *l = &w.stack->layer[i];
+    for (unsigned i = 0; i < w.n; i++) {
+        const struct blk_conf *l = &w.layer[i];
 
         if (!strcmp(l->plugin, "qcow2") && !strcmp(l->kv[0].value, "/image"))
             return l->name;
@@ -156,14 +155,13 @@ static void
 resize_begin(void)
 {
     const uint64_t reach = (1ull << w.f.cluster_bits >> 3) << w.f.cluster_bits;
-    struct blk_out out = { .text = out_text };
-    char bytes[24], *args[] = { (char[]){ "resize" }, bytes, NULL };
+    char bytes[24];
 
     w.asked = w.size + 4096 * (1 + dice(4));
     if (dice(2))
         w.asked += reach / 8 << w.f.cluster_bits;
     snprintf(bytes, sizeof(bytes), "%" PRIu64, w.asked);
-    if (chain_command(w.chain, image_layer(), 2, args, &out))
+    if (person_says(w.chain, image_layer(), "resize", bytes, NULL, w.told))
         wrong("it can't be resized");
 }
 
@@ -180,35 +178,153 @@ resize_judge(const uint8_t *image)
     w.size = w.asked = is;
 }
 
-/* ---- after it ------------------------------------------------------------ */
+/* ---- folded into what is below ------------------------------------------- */
+
+static int
+commit_say(const char *verb, const char *word)
+{
+    return person_says(w.chain, image_layer(), "commit", verb, word, w.told);
+}
 
 static void
-judge(bool closed)
+commit_begin(void)
 {
-    int64_t size = sim_file_size(w.sim, "/image");
-    size_t cluster = (size_t)1 << w.f.cluster_bits;
+    if (commit_say(NULL, NULL))
+        return; /* an earlier one has not ended yet */
+    w.begun = true;
+    shared->commits++;
+}
+
+/* The step that was asked for is over; false: the end of this life came. */
+static bool
+commit_step(uint64_t *events)
+{
+    for (; w.status > 0 && *events && sim_step(w.sim); --*events)
+        ;
+    return w.status <= 0;
+}
+
+static void
+layers_without_image(struct chain_spec *spec, struct blk_conf to[8])
+{
+    const char *image = image_layer();
+
+    *spec = (struct chain_spec){ .disk = "disk", .layer = to };
+    for (unsigned i = 0; i < w.n; i++) {
+        if (strcmp(w.layer[i].name, image))
+            to[spec->n++] = w.layer[i];
+    }
+}
+
+/* As the daemon does it: told "end", paused, replaced, written down, resumed.
+ * When this life ends before it is written down the next has both layers. */
+static void
+commit_end(uint64_t *events)
+{
+    struct blk_conf layer[8];
+    struct chain_spec spec;
+
+    if (commit_say("end", "word"))
+        wrong("a commit that is ready can't end");
+    w.op = (struct chain_op){ .done = step_done };
+    w.status = 1;
+    w.midway = true;
+    chain_pause(w.chain, &w.op);
+    if (!commit_step(events))
+        return;
+    if (w.status) {
+        w.midway = false;
+        if (!w.guest.faulty)
+            wrong("pause: %s", w.op.why);
+        if (commit_say("again", "word"))
+            wrong("the word is not known");
+        commit_say("cancel", NULL);
+        return;
+    }
+    layers_without_image(&spec, layer);
+    w.status = 1;
+    chain_replace(w.chain, &spec, &w.op);
+    if (!commit_step(events))
+        return;
+    if (w.status)
+        wrong("replace: %s", w.op.why);
+    if (!dice(4)) { /* killed before it is written down */
+        *events = 0;
+        return;
+    }
+    memcpy(w.layer, layer, sizeof(layer));
+    w.n = spec.n;
+    w.folded = true;
+    shared->folded++;
+    w.guest.cluster = chain_limits(w.chain)->discard_align / 512;
+    w.status = 1;
+    chain_resume(w.chain, &w.op);
+    w.midway = !commit_step(events);
+}
+
+static void
+commit_look(uint64_t *events)
+{
+    if (!w.begun || w.folded)
+        return;
+    if (commit_say("status", NULL))
+        wrong("no status");
+    if (!strcmp(w.told, "failed") && !w.guest.faulty)
+        wrong("the commit failed");
+    if (!strcmp(w.told, "ready"))
+        commit_end(events);
+    else if (!dice(1500))
+        commit_say(dice(2) ? "cancel" : "pause", NULL);
+    else if (!dice(10))
+        commit_say("resume", NULL);
+}
+
+/* ---- after it ------------------------------------------------------------ */
+
+/* An image as it lies there; what it found. */
+static struct image_found
+judge_image(const char *name, unsigned cluster_bits, bool closed)
+{
+    int64_t size = sim_file_size(w.sim, name);
+    size_t cluster = (size_t)1 << cluster_bits;
     size_t len = ((size_t)size + cluster - 1) / cluster * cluster;
     uint8_t *p = calloc(1, len);
     struct image_found found;
 
-    sim_file_get(w.sim, "/image", 0, p, (size_t)size);
+    sim_file_get(w.sim, name, 0, p, (size_t)size);
     image_judge(p, len, &found);
-    resize_judge(p);
+    if (!strcmp(name, "/image"))
+        resize_judge(p);
     free(p);
     if (found.wrong[0])
-        wrong("%s", found.wrong);
+        wrong("%s: %s", name, found.wrong);
     if (found.low)
-        wrong("%" PRIu64 " counters are too low", found.low);
+        wrong("%s: %" PRIu64 " counters are too low", name, found.low);
     if (found.wrong_copied)
-        wrong("%" PRIu64 " flags are wrong", found.wrong_copied);
+        wrong("%s: %" PRIu64 " flags are wrong", name, found.wrong_copied);
+    if (closed && !w.guest.faulty && (found.high || found.dirty))
+        wrong("%s: closed: %" PRIu64 " leaks, dirty %d", name, found.high,
+              found.dirty);
+    return found;
+}
+
+static void
+judge(bool closed)
+{
+    struct image_found found;
+
+    if (w.begun && w.stack->base == CRASH_QCOW2)
+        judge_image("/base", BASE_BITS, closed);
+    if (w.folded)
+        return;
+    found = judge_image("/image", w.f.cluster_bits, closed);
     if (w.snapshot && found.snapshot != w.snapshot)
         wrong("the snapshot is not what it was");
     w.snapshot = found.snapshot;
-    if (closed && !w.guest.faulty && (found.high || found.dirty))
-        wrong("closed: %" PRIu64 " leaks, dirty %d", found.high, found.dirty);
     if (found.high && !found.dirty && w.f.version >= 3)
         wrong("%" PRIu64 " leaks without a mark", found.high);
-    if (w.stack->base != CRASH_NO_BASE && file_hash("/base") != w.base)
+    if (w.stack->base != CRASH_NO_BASE && !w.begun &&
+        file_hash("/base") != w.base)
         wrong("what is below was written to");
     shared->leaked += found.high != 0;
 }
@@ -244,6 +360,8 @@ faults_begin(void)
 
     if (w.guest.faulty)
         sim_file_faults(w.sim, "/image", &faults);
+    if (w.guest.faulty && w.commits && dice(2))
+        sim_file_faults(w.sim, "/base", &faults);
 }
 
 static void
@@ -252,6 +370,8 @@ faults_end(void)
     static const struct sim_faults none;
 
     sim_file_faults(w.sim, "/image", &none);
+    if (w.commits)
+        sim_file_faults(w.sim, "/base", &none);
 }
 
 /* One life: opened, worked with, ended somehow.  Whether it was a kill. */
@@ -260,6 +380,7 @@ live(bool killed)
 {
     uint64_t events = dice(6) ? dice(400) : dice(60);
     uint64_t resize = w.resizes && dice(3) ? 1 + dice(100) : 0;
+    uint64_t commit = w.commits && dice(3) ? 1 + dice(100) : 0;
 
     faults_end();
     chain_make();
@@ -274,18 +395,26 @@ live(bool killed)
         wrong("it does not open: %s", w.op.why);
     if (chain_reserve(w.chain, GUEST_WAYS))
         wrong("no memory");
-    w.guest.working = false;
+    w.guest.working = w.midway = false;
     w.guest.cluster = ((uint64_t)1 << w.f.cluster_bits) / 512;
-    if (w.guest.cluster < chain_limits(w.chain)->align / 512)
+    if (w.folded)
+        w.guest.cluster = chain_limits(w.chain)->discard_align / 512;
+    else if (w.guest.cluster < chain_limits(w.chain)->align / 512)
         w.guest.cluster = chain_limits(w.chain)->align / 512;
     guest_look(&w.guest, killed);
     faults_begin();
     guest_work(&w.guest);
-    for (; events && sim_step(w.sim); events--) {
+    if (commit && dice(2))
+        events += dice(8000);
+    for (; events && sim_step(w.sim); events -= events != 0) {
         if (resize && --resize == 0)
             resize_begin();
+        if (commit && !w.folded && --commit == 0)
+            commit_begin();
+        if (events % 8 == 0)
+            commit_look(&events);
     }
-    if (dice(5))
+    if (w.midway || dice(5))
         return crash();
     w.guest.working = false;
     if (!sim_run_until(w.sim, guest_idle, &w.guest, 100000000000ull))
@@ -336,7 +465,9 @@ file_make(const char *name, const struct image_format *f,
 static void
 base_make(void)
 {
-    const struct image_format f = { 3, 12, 4, false, false, w.f.size, 4 };
+    const struct image_format f = {
+        3, BASE_BITS, 4, false, false, w.f.size, 4
+    };
     uint8_t sector[512];
 
     if (w.stack->base == CRASH_QCOW2) {
@@ -378,8 +509,13 @@ world_make(uint64_t seed, crash_pick pick)
     w.guest.blank = w.stack->blank;
     w.guest.faulty = dice(3) == 0;
     w.size = w.asked = w.f.size;
-    w.resizes =
-        seed % 5 == 2 && !w.guest.faulty && (w.f.version >= 3 || !w.f.snapshot);
+    memcpy(w.layer, w.stack->layer, w.stack->n * sizeof(w.layer[0]));
+    w.n = w.stack->n;
+    w.commits = w.stack->base != CRASH_NO_BASE && !w.f.snapshot && dice(2);
+    /* What would be read then, below, is not what is blank above. */
+    w.guest.no_discard = w.commits && w.stack->seal_base && !w.stack->blank;
+    w.resizes = !w.commits && seed % 5 == 2 && !w.guest.faulty &&
+                (w.f.version >= 3 || !w.f.snapshot);
     file_make("/image", &w.f, stamp_image);
     if (w.stack->base != CRASH_NO_BASE)
         base_make();
@@ -392,11 +528,14 @@ world_make(uint64_t seed, crash_pick pick)
 static void
 seed_run(uint64_t seed, crash_pick pick)
 {
+    unsigned after = 0; /* lives without the image */
     bool killed = true;
 
     world_make(seed, pick);
-    for (unsigned i = 0; i < CRASHES; i++)
+    for (unsigned i = 0; i < CRASHES && after < 3; i++) {
         killed = live(killed);
+        after += w.folded;
+    }
     shared->flushes += w.guest.flushes;
     shared->errors += w.guest.errors;
 }
@@ -446,9 +585,10 @@ crash_main(int argc, char **argv, crash_pick pick)
     }
     printf("%" PRIu64 " crash states: %" PRIu64 " kills, %" PRIu64
            " while opening, %" PRIu64 " with leaks; %" PRIu64
-           " clean ends, %" PRIu64 " resized, %" PRIu64 " flushes, %" PRIu64
-           " errors\n",
+           " clean ends, %" PRIu64 " resized, %" PRIu64 " commits, %" PRIu64
+           " to the end, %" PRIu64 " flushes, %" PRIu64 " errors\n",
            shared->states, shared->kills, shared->recovering, shared->leaked,
-           shared->clean, shared->grown, shared->flushes, shared->errors);
+           shared->clean, shared->grown, shared->commits, shared->folded,
+           shared->flushes, shared->errors);
     return shared->failed;
 }

@@ -10,7 +10,9 @@
  *   - the chain opens, without anybody's help;
  *   - each sector holds what the last completed flush covered, or a later
  *     write; after a kill, what was last completed, or a later write;
- *   - what is below the image is what it was, to the byte;
+ *   - what is below the image is what it was, to the byte, as long as no
+ *     commit was begun; when one is at its end, and written down, the rest
+ * holds of what was below alone;
  *   - after a clean end all counters are exact, and the mark is gone;
  *   - its size is what the guest was told, or, while it becomes larger, what it
  *     will be told.

@@ -25,6 +25,7 @@ struct guest {
     void (*blank)(uint8_t *sector, uint64_t number);
     /* Requests but flushes may fail: then what they wanted is there or not. */
     bool faulty;
+    bool no_discard;
     uint64_t flushes, errors;
 
     bool working; /* what ends is followed by something else */
@@ -61,5 +62,13 @@ void guest_lost(struct guest *);
 /* Reads all of it; what it holds now is what it may hold from now on.  killed:
  * nothing that was completed may be missing. */
 void guest_look(struct guest *, bool killed);
+
+/* ---- what a person says to a layer --------------------------------------- */
+
+enum { PERSON_TOLD = 40 };
+/* A command of one to three words (NULL: no more); told: what it then says of
+ * its commit.  0 or -errno. */
+int person_says(struct chain *, const char *layer, const char *command,
+                const char *word, const char *other, char told[PERSON_TOLD]);
 
 #endif

@@ -120,6 +120,9 @@ static const struct blk_conf trace_qcow2[] = { LAYER("trace", lines),
 static const struct blk_conf qcow2_crypt[] = { LAYER("qcow2", image),
                                                LAYER("crypt", plain),
                                                LAYER("file", base) };
+static const struct blk_conf qcow2_crypt4096[] = { LAYER("qcow2", image),
+                                                   LAYER("crypt", plain_4096),
+                                                   LAYER("file", base) };
 static const struct blk_conf qcow2_qcow2[] = {
     LAYER("qcow2", image), { "qcow2", "base", "test", 1, base_image, 2 }
 };
@@ -135,6 +138,8 @@ static const struct crash_stack stacks[] = {
     { "limit, qcow2", limit_qcow2, 2, .base = CRASH_NO_BASE },
     { "trace, qcow2", trace_qcow2, 2, .base = CRASH_NO_BASE },
     { "qcow2, crypt, file", qcow2_crypt, 3, CRASH_RAW, NULL, seal, NULL },
+    { "qcow2, crypt 4096, file", qcow2_crypt4096, 3, CRASH_RAW, NULL, seal_4096,
+      NULL },
     { "qcow2, qcow2", qcow2_qcow2, 2, .base = CRASH_QCOW2 },
     { "crypt, qcow2, file", crypt_qcow2_file, 3, CRASH_RAW, seal, seal, blank },
 };
@@ -145,7 +150,8 @@ pick(struct sim *sim, const struct image_format *f)
     const unsigned n = sizeof(stacks) / sizeof(stacks[0]);
     const struct crash_stack *s = &stacks[sim_below(sim, n)];
 
-    while (f->version < 3 && s->base != CRASH_NO_BASE)
+    while ((f->version < 3 && s->base != CRASH_NO_BASE) ||
+           (f->cluster_bits < 12 && s->layer == qcow2_crypt4096))
         s = &stacks[sim_below(sim, n)];
     return s;
 }
