@@ -67,7 +67,9 @@ _blktapctl()
         _blktapctl_words "$(_blktapctl_disks)"
         compopt -o default
         ;;
-    chain:1) _blktapctl_words "show insert replace remove reset" ;;
+    chain:1)
+        _blktapctl_words "show insert replace remove reset snapshot commit"
+        ;;
     mode:1) _blktapctl_words "passthrough interpose intercept" ;;
     log:0) _blktapctl_words "err warn info debug" ;;
     attach:3) _blktapctl_words ro ;;

@@ -103,16 +103,21 @@ conffile_cancel(const char *path)
     unlink(next);
 }
 
-void
+int
 conffile_drop(const char *path)
 {
+    int rc = 0;
+
     if (!path[0])
-        return;
+        return 0;
     if (!unlink(path))
-        folder_sync(path);
+        rc = folder_sync(path);
     else if (errno != ENOENT)
+        rc = -errno;
+    if (rc)
         log_line(BLK_WARN, NULL, "%s: can't be removed: %s", path,
-                 strerror(errno));
+                 strerror(-rc));
+    return rc;
 }
 
 int

@@ -26,8 +26,8 @@ int conffile_prepare(const char *path, const char *head, const struct conf *,
 int conffile_commit(const char *path);
 /* The next one is not wanted. */
 void conffile_cancel(const char *path);
-/* No file is left, for good; a line of the log when that can't be. */
-void conffile_drop(const char *path);
+/* No file is left, for good.  0, or -errno after a line of the log. */
+int conffile_drop(const char *path);
 /* 1: a file that nobody but us can have written; 0: there is none; -EPERM, with
  * a line in why: another. */
 int conffile_ours(const char *path, char *why, size_t n);

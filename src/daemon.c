@@ -308,6 +308,7 @@ daemon_assemble(struct daemon *d, char *why, size_t n)
     d->view.log_level = daemon_log_level;
     d->view.chain = daemon_chain;
     d->view.snapshot = daemon_snapshot;
+    d->view.commit = daemon_commit;
     return commands_register(&d->view);
 }
 
@@ -498,6 +499,7 @@ daemon_free(struct daemon *d)
         xenbus_free(d->xenbus);
     data_loops_stop(d);
     disks_free(d->disks);
+    commits_free(d);
     keep_close(&d->keep);
     front_links_free(d->links);
     if (d->front_store)

@@ -55,12 +55,13 @@ struct daemon {
     struct keep keep;
     struct daemon_view view;
     struct watchdog *watchdog;
-    struct daemon_reload *reload; /* one at a time */
-    struct daemon_change *change; /* of a chain; never with a reload */
-    bool reload_again;            /* a signal came while that was at work */
-    char live[CONFFILE_PATH];     /* chains that commands changed; or "" */
-    unsigned lives;               /* how many of them are there */
-    bool table_lost;              /* no memory for what was kept for us */
+    struct daemon_reload *reload;  /* one at a time */
+    struct daemon_change *change;  /* of a chain; never with a reload */
+    struct daemon_commit *commits; /* at work, or the last of a disk */
+    bool reload_again;             /* a signal came while that was at work */
+    char live[CONFFILE_PATH];      /* chains that commands changed; or "" */
+    unsigned lives;                /* how many of them are there */
+    bool table_lost;               /* no memory for what was kept for us */
     bool stopping;
     struct blk_timer late; /* while it stops */
     struct blk_timer sift; /* of tables that nobody asks for */
@@ -90,6 +91,9 @@ void live_save(struct daemon *);
 daemon_chain_fn daemon_chain;
 /* snapshot.c */
 daemon_snapshot_fn daemon_snapshot;
+/* commit.c */
+daemon_commit_fn daemon_commit;
+void commits_free(struct daemon *); /* all disks are closed */
 /* Whole lines of errors to the log. */
 void reload_log_lines(const char *lines);
 

@@ -61,7 +61,7 @@ live_commit(struct daemon *d, const struct conf *conf)
     if (live_matters(d, conf) && lives)
         rc = conffile_commit(d->live);
     else if (live_matters(d, conf))
-        conffile_drop(d->live);
+        rc = conffile_drop(d->live);
     d->lives = lives;
     if (rc)
         log_line(BLK_ERR, NULL,

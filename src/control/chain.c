@@ -44,9 +44,10 @@ action_find(struct control_call *call, const char *word)
     }
     near_try(&near, "show");
     near_try(&near, "snapshot");
+    near_try(&near, "commit");
     control_fail(call,
-                 "chain: expected show, insert, replace, remove, reset or "
-                 "snapshot, found \"%.64s\"%s",
+                 "chain: expected show, insert, replace, remove, reset, "
+                 "snapshot or commit, found \"%.64s\"%s",
                  word, near_hint(&near, hint, sizeof(hint)));
     return NULL;
 }
@@ -173,6 +174,39 @@ chain_snapshot(const struct daemon_view *v, struct control_call *call, int argc,
         v->snapshot(v->ctx, argv[0], argv[2], chain_changed, call);
 }
 
+static void
+chain_commit_told(void *arg, int status, const char *why,
+                  struct json_object *told)
+{
+    if (status)
+        control_fail(arg, "%s", why);
+    else
+        control_answer(arg, told);
+}
+
+static bool
+commit_verb(const char *word)
+{
+    return !strcmp(word, "pause") || !strcmp(word, "resume") ||
+           !strcmp(word, "cancel") || !strcmp(word, "status");
+}
+
+/* [VERB] [LAYER] */
+static void
+chain_commit(const struct daemon_view *v, struct control_call *call, int argc,
+             const char *const *argv)
+{
+    const char *verb = argc > 2 && commit_verb(argv[2]) ? argv[2] : NULL;
+    int at = verb ? 3 : 2;
+
+    if (argc > at + 1)
+        control_fail(call, "usage: chain DISK commit "
+                           "[pause|resume|cancel|status] [LAYER]");
+    else if (disk_running(v, call, argv[0]))
+        v->commit(v->ctx, argv[0], verb, argc > at ? argv[at] : NULL,
+                  chain_commit_told, call);
+}
+
 void
 layers_command(void *ctx, struct control_call *call, int argc,
                const char *const *argv)
@@ -186,6 +220,10 @@ layers_command(void *ctx, struct control_call *call, int argc,
     }
     if (!strcmp(argv[1], "snapshot")) {
         chain_snapshot(v, call, argc, argv);
+        return;
+    }
+    if (!strcmp(argv[1], "commit")) {
+        chain_commit(v, call, argc, argv);
         return;
     }
     action = action_find(call, argv[1]);

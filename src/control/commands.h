@@ -25,6 +25,15 @@ typedef void daemon_chain_fn(void *ctx, const char *disk,
 typedef void daemon_snapshot_fn(void *ctx, const char *disk, const char *file,
                                 chain_done *, void *arg);
 
+/* A layer's data go to what is below it, and then the layer out of the chain.
+ * verb: NULL: begin, of layer, or, NULL, of the uppermost that can be; else
+ * pause, resume, cancel or status.  told is the receiver's. */
+struct json_object;
+typedef void commit_done(void *arg, int status, const char *why,
+                         struct json_object *told);
+typedef void daemon_commit_fn(void *ctx, const char *disk, const char *verb,
+                              const char *layer, commit_done *, void *arg);
+
 /* Lent by main for as long as the control socket is open.  Pointers to what
  * this host has not are NULL (xenbus, store on a local host). */
 struct daemon_view {
@@ -47,6 +56,7 @@ struct daemon_view {
     /* A disk's chain or mode, changed live; why: one sentence. */
     daemon_chain_fn *chain;
     daemon_snapshot_fn *snapshot;
+    daemon_commit_fn *commit;
 };
 
 int commands_register(struct daemon_view *);

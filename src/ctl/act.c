@@ -6,6 +6,10 @@
 #include "config.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "ctl/ctl.h"
 #include "ctl/human.h"
@@ -103,6 +107,11 @@ const char chain_help[] =
     "  reset [force]            back to what the files say\n"
     "  snapshot FILE            what is written from now on goes to FILE, a\n"
     "                           new image over what the disk has now\n"
+    "  commit [LAYER]           what an overlay (the uppermost, or LAYER) "
+    "holds\n"
+    "                           goes to what is below it, and it is taken out\n"
+    "  commit pause|resume|cancel|status [LAYER]\n"
+    "                           while that is at work\n"
     "\n"
     "  AT     the name of a layer, or its number, 0 for the first\n"
     "  LAYER  as in blktapd.conf: 'plugin = \"trace\"; file = \"/tmp/t\"'\n"
@@ -120,12 +129,103 @@ changed(struct json_object *o)
         puts("changed");
 }
 
+/* ---- commit -------------------------------------------------------------- */
+
+#define COMMIT_LOOK_NS 200000000L
+
+static void
+commit_progress(struct json_object *o)
+{
+    char done[HUMAN_SIZE], of[HUMAN_SIZE], copied[HUMAN_SIZE];
+
+    printf("%s: %s of %s seen, %s copied", get_str(o, "commit"),
+           human_bytes(done, get_u64(o, "commit_done")),
+           human_bytes(of, get_u64(o, "commit_of")),
+           human_bytes(copied, get_u64(o, "commit_copied")));
+}
+
+/* Until it is over; it goes on also without us. */
+static int
+commit_follow(const struct ctl *ctl, char *disk, const char *layer)
+{
+    char chain[] = "chain", commit[] = "commit", status[] = "status";
+    char *words[] = { disk, commit, status, strdup(layer), NULL };
+    const struct timespec wait = { .tv_nsec = COMMIT_LOOK_NS };
+    bool person = isatty(STDOUT_FILENO), ok = true;
+    struct json_object *o = NULL;
+    int rc = 1;
+
+    while (ok && words[3]) {
+        json_object_put(o);
+        o = ctl_ask(ctl, chain, 4, words, &ok);
+        if (!ok || get(o, "over"))
+            break;
+        if (person && !ctl->json) {
+            printf("\r");
+            commit_progress(o);
+            printf("\033[K");
+            fflush(stdout);
+        }
+        nanosleep(&wait, NULL);
+    }
+    if (person && !ctl->json)
+        printf("\r\033[K");
+    if (ok && ctl->json)
+        ctl_dump(o);
+    if (ok && get(o, "why"))
+        ctl_error("%s", get_str(o, "why"));
+    else if (ok)
+        rc = 0;
+    if (!rc && !ctl->json)
+        changed(o);
+    json_object_put(o);
+    free(words[3]);
+    return rc;
+}
+
+/* What it says while it is at work, or of the last. */
+static void
+commit_print(struct json_object *o)
+{
+    if (get(o, "why"))
+        printf("%s: %s\n", get_str(o, "over"), get_str(o, "why"));
+    else if (get(o, "over"))
+        printf("%s\n", get_str(o, "over"));
+    else if (get(o, "commit_of")) {
+        commit_progress(o);
+        puts("");
+    } else if (get(o, "commit"))
+        puts(get_str(o, "commit"));
+}
+
+static int
+commit_run(const struct ctl *ctl, int argc, char **argv)
+{
+    bool ok, begins = argc < 3 ||
+                      (strcmp(argv[2], "pause") && strcmp(argv[2], "resume") &&
+                       strcmp(argv[2], "cancel") && strcmp(argv[2], "status"));
+    struct json_object *o = ctl_ask(ctl, "chain", argc, argv, &ok);
+    int rc = ok ? 0 : 1;
+
+    if (ok && begins)
+        rc = commit_follow(ctl, argv[0], get_str(o, "layer"));
+    else if (ok && ctl->json)
+        ctl_dump(o);
+    else if (ok)
+        commit_print(o);
+    json_object_put(o);
+    return rc;
+}
+
 int
 chain_run(const struct ctl *ctl, int argc, char **argv)
 {
+    struct json_object *o;
     bool ok;
-    struct json_object *o = ctl_ask(ctl, "chain", argc, argv, &ok);
 
+    if (argc > 1 && !strcmp(argv[1], "commit"))
+        return commit_run(ctl, argc, argv);
+    o = ctl_ask(ctl, "chain", argc, argv, &ok);
     if (!ok)
         return 1;
     if (ctl->json)
