@@ -111,12 +111,12 @@ conffile_drop(const char *path)
     if (!path[0])
         return 0;
     if (!unlink(path))
-        rc = folder_sync(path);
-    else if (errno != ENOENT)
+        return folder_sync(path);
+    if (errno != ENOENT) {
         rc = -errno;
-    if (rc)
         log_line(BLK_WARN, NULL, "%s: can't be removed: %s", path,
                  strerror(-rc));
+    }
     return rc;
 }
 

@@ -26,7 +26,8 @@ int conffile_prepare(const char *path, const char *head, const struct conf *,
 int conffile_commit(const char *path);
 /* The next one is not wanted. */
 void conffile_cancel(const char *path);
-/* No file is left, for good.  0, or -errno after a line of the log. */
+/* No file is left, for good.  0, or -errno: it may be there again after a
+ * crash. */
 int conffile_drop(const char *path);
 /* 1: a file that nobody but us can have written; 0: there is none; -EPERM, with
  * a line in why: another. */

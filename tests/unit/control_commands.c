@@ -554,8 +554,9 @@ changes_chains(void)
     SAYS("chain web reset 0",
          "{\"error\":\"usage: chain DISK reset [force]\"}");
     SAYS("chain web shown",
-         "{\"error\":\"chain: expected show, insert, replace, remove, reset or "
-         "snapshot, found \\\"shown\\\"; did you mean \\\"show\\\"?\"}");
+         "{\"error\":\"chain: expected show, insert, replace, remove, reset, "
+         "snapshot or commit, found \\\"shown\\\"; did you mean "
+         "\\\"show\\\"?\"}");
     SAYS("chain web snapshot /new", done);
     CHECK_STR(did.text, "snapshot web /new");
     did.text[0] = '\0';
@@ -566,8 +567,8 @@ changes_chains(void)
     SAYS("chain db snapshot /new",
          "{\"error\":\"disk db: no front-end has it, so it is not open\"}");
     SAYS("chain web snapshut /new",
-         "{\"error\":\"chain: expected show, insert, replace, remove, reset or "
-         "snapshot, found \\\"snapshut\\\"; did you mean "
+         "{\"error\":\"chain: expected show, insert, replace, remove, reset, "
+         "snapshot or commit, found \\\"snapshut\\\"; did you mean "
          "\\\"snapshot\\\"?\"}");
     CHECK_STR(did.text, "");
     SAYS("chain wex reset",

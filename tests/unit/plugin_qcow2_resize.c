@@ -249,7 +249,7 @@ refused(void)
     struct run r = { 0 };
 
     RUN(r, "qcow2 path=%s", path);
-    no(&r, "resize", "expected info or resize BYTES, found resize");
+    no(&r, "resize", "expected info, resize BYTES or commit, found resize");
     no(&r, "resize much", "expected a number of bytes, found \"much\"");
     no(&r, "resize 12M", "expected a number of bytes, found \"12M\"");
     no(&r, "resize 99999999999999999999", "expected a number of bytes");
