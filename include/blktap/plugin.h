@@ -32,7 +32,7 @@
 extern "C" {
 #endif
 
-#define BLK_ABI 2
+#define BLK_ABI 3
 
 /* What a request asks for.  BLK_ZERO: the range reads back as zeroes. */
 enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZERO, BLK_OPS };
@@ -84,6 +84,9 @@ struct blk_limits {
     bool readonly;          /* WRITE, DISCARD and ZERO are refused */
     bool volatile_cache;    /* a completed WRITE may be lost until FLUSH */
     bool fua;               /* BLK_FUA is honoured; else the engine emulates */
+    bool fleeting;          /* what was written is gone with the attachment
+                             * (blk_scratch()); a layer whose own data stay
+                             * says false, and can't stand above one of these */
 };
 
 /* ---- options and counters: declared once, used by check, start, show, man */
@@ -170,6 +173,8 @@ struct blk_plugin {
 
     /* 0, or -errno and a sentence in why. */
     int (*check)(const void *self, char *why, size_t why_size);
+    /* Of BLK_EITHER: whether this one may be last.  As check(). */
+    int (*check_last)(const void *self, char *why, size_t why_size);
 
     void (*start)(struct blk_layer *, struct blk_layer *old);
     void (*pause)(struct blk_layer *);
@@ -357,6 +362,24 @@ void *blk_share(struct blk_layer *, const char *name, size_t size,
                 void (*begin)(void *), void (*end)(void *));
 void blk_unshare(struct blk_layer *, void *);
 unsigned blk_sharers(struct blk_layer *, const void *); /* how many have it */
+
+/* What stands at blk_scratch()'s path. */
+enum blk_scratch {
+    BLK_SCRATCH_NEW, /* nothing, or something that is not this layer's any
+                      * more: make it anew */
+    BLK_SCRATCH_ANY, /* this layer's file, or a part of it, or nothing */
+    BLK_SCRATCH_OLD  /* this layer's file, which the guest wrote to: when it is
+                      * not there, something is wrong */
+};
+/* The path of a file that is this layer's for as long as the disk is attached
+ * to the guest that it is attached to now: it outlives this process, and is
+ * removed when the guest has ended, or the disk was taken away from it.  In
+ * start() alone; the layer makes, opens (with BLK_FILE_LOCK) and closes it.  A
+ * layer that starts in place of `old' finds that one's file, if the names of
+ * the two are equal, whatever *what says.  0, or -errno, with the sentence for
+ * blk_ready() set. */
+int blk_scratch(struct blk_layer *, char *path, size_t n,
+                enum blk_scratch *what);
 
 /* events: POLLIN, POLLOUT of poll(2). */
 struct blk_watch {

@@ -15,6 +15,24 @@ enum {
     PIECES_MAX = 256
 };
 
+static struct chain *
+chain_alloc(const struct chain_spec *spec)
+{
+    struct chain *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return NULL;
+    c->disk = strdup(spec->disk);
+    if (spec->attachment)
+        c->attachment = strdup(spec->attachment);
+    if (c->disk && !c->attachment == !spec->attachment)
+        return c;
+    free(c->attachment);
+    free(c->disk);
+    free(c);
+    return NULL;
+}
+
 int
 chain_new(struct chain **out, struct loop *loop, const struct chain_spec *spec,
           const struct chain_events *events, void *ctx, char *why, size_t n)
@@ -26,9 +44,8 @@ chain_new(struct chain **out, struct loop *loop, const struct chain_spec *spec,
     *out = NULL;
     if (error)
         return error;
-    c = calloc(1, sizeof(*c));
-    if (!c || !(c->disk = strdup(spec->disk))) {
-        free(c);
+    c = chain_alloc(spec);
+    if (!c) {
         snprintf(why, n, "out of memory");
         return -ENOMEM;
     }
@@ -36,12 +53,14 @@ chain_new(struct chain **out, struct loop *loop, const struct chain_spec *spec,
     c->task.run = engine_run;
     c->events = events;
     c->ctx = ctx;
+    c->resumed = spec->resumed;
     c->readonly = c->was_readonly = spec->readonly;
     c->op_tail = &c->op;
     list_init(&c->queue);
     list_init(&c->parked);
     error = stack_plan(c, spec, &s, why, n);
     if (error) {
+        free(c->attachment);
         free(c->disk);
         free(c);
         return error;
@@ -62,6 +81,7 @@ chain_free(struct chain *c)
         layer_free(c->stack->layer[i]);
     stack_free(c->stack);
     pool_free(&c->guest);
+    free(c->attachment);
     free(c->disk);
     free(c);
 }

@@ -50,6 +50,10 @@ struct chain_spec {
     const struct blk_conf *layer; /* [0] is next to the head */
     unsigned n;
     bool readonly;
+    /* Of a new chain; see blk_scratch(). */
+    const char *attachment; /* what the disk is attached to, by a name that it
+                             * alone has and keeps; NULL: it has none */
+    bool resumed;           /* a front-end wrote through these layers before */
 };
 
 /* Fills self (self_size bytes, zeroed) from conf; strings are malloc'd, and

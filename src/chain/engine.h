@@ -131,6 +131,8 @@ struct chain {
     const struct chain_events *events;
     void *ctx;
     char *disk;
+    char *attachment; /* or NULL */
+    bool resumed;     /* the chain_spec's */
     bool readonly;
     enum chain_state state;
 

@@ -131,6 +131,13 @@ limits_layer(struct blk_layer *l, const struct blk_limits *below, char *why,
     l->offers.ops &= l->plugin->ops;
     l->offers.readonly |= l->chain->readonly;
     error = limits_sane(l, why, n);
+    if (!error && below->fleeting && !l->offers.fleeting) {
+        snprintf(why, n,
+                 "%s: expected below it data that stay, as its own do, found a "
+                 "layer whose data go with the attachment",
+                 l->name);
+        error = -EINVAL;
+    }
     if (error)
         return error;
     if (!l->plugin->submit)
@@ -178,5 +185,6 @@ limits_equal(const struct blk_limits *a, const struct blk_limits *b)
            a->max_segs == b->max_segs && a->mem_align == b->mem_align &&
            a->discard_align == b->discard_align &&
            a->max_discard == b->max_discard && a->readonly == b->readonly &&
-           a->volatile_cache == b->volatile_cache && a->fua == b->fua;
+           a->volatile_cache == b->volatile_cache && a->fua == b->fua &&
+           a->fleeting == b->fleeting;
 }

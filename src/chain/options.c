@@ -335,8 +335,22 @@ options_free(const struct blk_plugin *p, void *self)
 
 /* ---- a whole chain ------------------------------------------------------- */
 
+/* 0, or -errno and a sentence in said. */
 static int
-check_layer(const struct blk_conf *conf, char *why, size_t n)
+check_self(const struct blk_plugin *p, const void *self, bool last, char *said,
+           size_t n)
+{
+    int error = p->check ? p->check(self, said, n) : 0;
+
+    if (!error && last && p->check_last)
+        error = p->check_last(self, said, n);
+    if (error && !said[0])
+        snprintf(said, n, "%s", strerror(-error));
+    return error;
+}
+
+static int
+check_layer(const struct blk_conf *conf, bool last, char *why, size_t n)
 {
     struct place at = { conf->file, conf->line, conf_name(conf), why, n };
     const struct blk_plugin *p;
@@ -355,8 +369,10 @@ check_layer(const struct blk_conf *conf, char *why, size_t n)
         return refuse(&at, "out of memory");
     error = options_parse(p, conf, self, why, n);
     at.key = p->name;
-    if (!error && p->check && (error = p->check(self, said, sizeof(said))))
-        refuse(&at, "%s", said[0] ? said : strerror(-error));
+    if (!error)
+        error = check_self(p, self, last, said, sizeof(said));
+    if (error && said[0])
+        refuse(&at, "%s", said);
     options_free(p, self);
     free(self);
     return error;
@@ -403,7 +419,7 @@ chain_check(const struct chain_spec *spec, char *why, size_t n)
         return -EINVAL;
     }
     for (unsigned i = 0; i < spec->n && !error; i++) {
-        error = check_layer(&spec->layer[i], why, n);
+        error = check_layer(&spec->layer[i], i + 1 == spec->n, why, n);
         if (!error)
             error = check_place(spec, i, why, n);
     }

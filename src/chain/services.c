@@ -5,6 +5,7 @@
 #include "config.h"
 #include "chain/engine.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 uint64_t
@@ -90,6 +91,37 @@ blk_memory_free(struct blk_layer *l, void *addr, size_t len, int fd)
 {
     (void)l;
     host_memory_free(addr, len, fd);
+}
+
+int
+blk_scratch(struct blk_layer *l, char *path, size_t n, enum blk_scratch *what)
+{
+    const struct chain *c = l->chain;
+    const struct commons *commons = c->loop->commons;
+    int length;
+
+    if (!commons->scratch) {
+        blk_why(l, "no folder for files that go with the attachment: %s",
+                commons->no_scratch ? commons->no_scratch
+                                    : "the daemon was given none");
+        return -ENOENT;
+    }
+    if (!c->attachment) {
+        blk_why(l, "which attachment of the disk this is can't be told, so "
+                   "neither can a file be found that goes with it: detach the "
+                   "disk and attach it again");
+        return -ESTALE;
+    }
+    length = snprintf(path, n, "%s/%s,%s,%s", commons->scratch, c->attachment,
+                      c->disk, conf_name(l->conf));
+    if (length < 0 || (size_t)length >= n) {
+        blk_why(l, "%s: its name would be too long", commons->scratch);
+        return -ENAMETOOLONG;
+    }
+    *what = c->state == CHAIN_STARTED ? BLK_SCRATCH_NEW
+            : c->resumed              ? BLK_SCRATCH_OLD
+                                      : BLK_SCRATCH_ANY;
+    return 0;
 }
 
 void

@@ -107,6 +107,7 @@ spec_copy(const struct chain_spec *from)
     w.text = (char *)(w.kv + kvs);
     *spec = *from;
     spec->disk = put_string(&w, from->disk);
+    spec->attachment = NULL; /* the chain has it */
     spec->layer = conf;
     for (unsigned i = 0; i < from->n; i++)
         put_conf(&w, &conf[i], &from->layer[i]);

@@ -78,6 +78,9 @@ struct loop_ops {
 struct commons {
     pthread_mutex_t lock;
     struct common *first; /* the engine's; under lock */
+    /* Who makes it may set these two, before there is a chain: the folder of
+     * blk_scratch(), or NULL, and why there is none. */
+    const char *scratch, *no_scratch;
 };
 
 void commons_init(struct commons *);

@@ -42,7 +42,7 @@ in_the_program(void)
 {
     CHECK(find("here") == &plugin_here);
     CHECK(!find("ancient"));
-    CHECK_STR(why, "plugin ancient: expected interface version 2, found 3: it "
+    CHECK_STR(why, "plugin ancient: expected interface version 3, found 4: it "
                    "was built for another blktapd");
     CHECK(!find("maker"));
     CHECK_STR(why, "plugin maker can't be used: it makes requests, but has no "
@@ -69,7 +69,7 @@ refused(void)
 {
     setenv("BLKTAPD_PLUGINDIR", MODULES, 1);
     CHECK(!find("old"));
-    CHECK_STR(why, "plugin old: expected interface version 2, found 77: it was "
+    CHECK_STR(why, "plugin old: expected interface version 3, found 77: it was "
                    "built for another blktapd");
     CHECK(!find("renamed"));
     CHECK_STR(why,

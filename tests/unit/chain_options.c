@@ -44,6 +44,17 @@ opt_check(const void *self, char *why, size_t n)
     return -EINVAL;
 }
 
+static int
+opt_check_last(const void *self, char *why, size_t n)
+{
+    const struct opt *o = self;
+
+    if (o->count != 8)
+        return 0;
+    snprintf(why, n, "expected any count but 8 in the last layer");
+    return -EINVAL;
+}
+
 static void
 opt_submit(struct blk_layer *l, struct blk_req *r)
 {
@@ -61,6 +72,20 @@ static const struct blk_plugin plugin_opt = {
     .submit = opt_submit,
 };
 
+/* One that may be last, but not always. */
+static const struct blk_plugin plugin_either = {
+    .abi = BLK_ABI,
+    .self_size = sizeof(struct opt),
+    .ops = BLK_ALL_OPS,
+    .tail = BLK_EITHER,
+    .name = "either",
+    .help = "options of every type",
+    .options = opt_options,
+    .check = opt_check,
+    .check_last = opt_check_last,
+    .submit = opt_submit,
+};
+
 static const struct blk_plugin plugin_none = {
     .abi = BLK_ABI,
     .ops = BLK_ALL_OPS,
@@ -70,7 +95,7 @@ static const struct blk_plugin plugin_none = {
 
 const struct blk_plugin *const blk_plugins_static[] = { &plugin_opt,
                                                         &plugin_none, &kit_tail,
-                                                        NULL };
+                                                        &plugin_either, NULL };
 
 static void
 numbers(void)
@@ -299,12 +324,23 @@ plugin_says_no(void)
                            { "count", "7", "t.conf", 6 } };
     struct blk_conf layer[] = { { "opt", "opt", "t.conf", 4, kv, 2 },
                                 { "tail", "tail", "t.conf", 9, NULL, 0 } };
-    struct chain_spec spec = { "disk", layer, 2, false };
+    struct chain_spec spec = { .disk = "disk", .layer = layer, .n = 2 };
     char why[200];
 
     CHECK_EQ(chain_check(&spec, why, sizeof(why)), -EINVAL);
     CHECK_STR(why, "t.conf:4: opt: expected any count but 7");
     kv[1].value = "8";
+    CHECK_EQ(chain_check(&spec, why, sizeof(why)), 0);
+    layer[0].plugin = "either";
+    CHECK_EQ(chain_check(&spec, why, sizeof(why)), 0);
+    spec.n = 1;
+    CHECK_EQ(chain_check(&spec, why, sizeof(why)), -EINVAL);
+    CHECK_STR(why,
+              "t.conf:4: either: expected any count but 8 in the last layer");
+    kv[1].value = "7";
+    CHECK_EQ(chain_check(&spec, why, sizeof(why)), -EINVAL);
+    CHECK_STR(why, "t.conf:4: either: expected any count but 7");
+    kv[1].value = "9";
     CHECK_EQ(chain_check(&spec, why, sizeof(why)), 0);
 }
 

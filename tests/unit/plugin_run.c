@@ -406,6 +406,8 @@ run_open(struct run *r, enum run_mode mode, const char *fmt, ...)
     bool no_uring = r->no_uring;
     struct sim *sim = r->sim;
     void (*looped)(struct run *) = r->looped;
+    const char *attachment = r->attachment;
+    bool resumed = r->resumed;
     va_list ap;
 
     setenv("BLKTAPD_PLUGINDIR", PLUGIN_BUILDDIR, 0);
@@ -429,6 +431,8 @@ run_open(struct run *r, enum run_mode mode, const char *fmt, ...)
     va_start(ap, fmt);
     s = spec_parse(mode, fmt, ap);
     va_end(ap);
+    s->spec.attachment = attachment;
+    s->spec.resumed = resumed;
     r->status = chain_new(&r->chain, r->loop, &s->spec, &events, r, r->why,
                           sizeof(r->why));
     spec_free(s);

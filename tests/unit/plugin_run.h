@@ -44,8 +44,10 @@ struct run {
     char fatal[256];
     /* Set before run_open(). */
     uint64_t seed;
-    bool no_uring;   /* workers do the I/O */
-    struct sim *sim; /* not NULL: a loop of this world, in its time */
+    bool no_uring;          /* workers do the I/O */
+    struct sim *sim;        /* not NULL: a loop of this world, in its time */
+    const char *attachment; /* the chain_spec's */
+    bool resumed;
     void (*looped)(struct run *); /* called when there is a loop */
     /* Asked for each I/O: 0: the host does it; else it ends with this status,
      * or, RUN_SHORT, the host does but the first part; RUN_HOLD: it waits for
