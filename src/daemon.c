@@ -158,9 +158,49 @@ daemon_kept(void *ctx, const char *key, int fd)
         d->table_lost = true;
 }
 
+/* ---- files that go with an attachment ------------------------------------ */
+
+static void
+daemon_closed(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    scratch_sift(&d->scratch);
+}
+
+struct attached {
+    const char *attachment;
+    bool open;
+};
+
+static void
+disk_has(void *ctx, struct disk *disk)
+{
+    struct attached *a = ctx;
+
+    a->open |= !strcmp(disk_front(disk)->attachment, a->attachment);
+}
+
+/* A local front-end's ends with its disk, or with the process that served it.
+ */
+static bool
+daemon_attachment_over(void *ctx, const char *attachment)
+{
+    struct daemon *d = ctx;
+    struct attached a = { .attachment = attachment };
+
+    disks_each(d->disks, disk_has, &a);
+    if (a.open)
+        return false;
+    if (!strncmp(attachment, "local,", 6))
+        return true;
+    return d->xenbus && xenbus_detached(d->xenbus, attachment);
+}
+
 static const struct disks_events disks_events = { .event = daemon_event,
                                                   .table = daemon_table,
-                                                  .room = daemon_room };
+                                                  .room = daemon_room,
+                                                  .closed = daemon_closed };
 static const struct xenbus_events xenbus_events = { .event = daemon_event };
 
 static struct conf *
@@ -253,7 +293,7 @@ static int
 daemon_open(struct daemon *d, char *why, size_t n)
 {
     struct loop_posix_options o = { .workers = 1, .io_entries = 0 };
-    char tables[LASTCONF_PATH];
+    char tables[LASTCONF_PATH], scratch[CONFFILE_PATH];
     int rc;
 
     rc = loop_posix_new(&d->control, "control", &o, why, n);
@@ -274,6 +314,12 @@ daemon_open(struct daemon *d, char *why, size_t n)
         return rc;
     lastconf_path(tables, d->conf_path, "tables");
     keep_open(&d->keep, tables, d->conf->user, keep_store_max());
+    if (d->conf->scratch)
+        snprintf(scratch, sizeof scratch, "%s", d->conf->scratch);
+    else
+        conffile_path(scratch, d->conf_path, "STATE_DIRECTORY",
+                      BLKTAPD_STATEDIR, "scratch");
+    scratch_open(&d->scratch, scratch, d->conf->user);
     return privileges_drop(d->conf->user, why, n);
 }
 
@@ -284,10 +330,12 @@ daemon_assemble(struct daemon *d, char *why, size_t n)
 
     rc = disks_new(&d->disks, d->control, d->data_loops, d->sweeps, d->loops,
                    &disks_events, d);
-    if (!rc)
+    if (!rc) {
         disks_drain(d->disks, d->conf->drain_ns);
-    if (!rc)
         keep_load(&d->keep, daemon_kept, d);
+        scratch_begin(&d->scratch, d->control, daemon_attachment_over, d);
+        scratch_lend(&d->scratch, &d->commons);
+    }
     if (!rc && d->table_lost) {
         rc = -ENOMEM;
         snprintf(why, n, "no memory for the in-flight tables of before");
@@ -469,6 +517,7 @@ daemon_sift(struct blk_timer *t)
     if (!d->xenbus || d->stopping)
         return;
     disks_sift_tables(d->disks, daemon_vbd_gone, d->xenbus);
+    scratch_sift(&d->scratch);
     d->control->ops->timer_start(d->control, t, SIFT_NS);
 }
 
@@ -482,6 +531,7 @@ daemon_run(struct daemon *d)
     d->sift.fire = daemon_sift;
     d->sift.data = d;
     d->control->ops->timer_start(d->control, &d->sift, SIFT_NS);
+    scratch_sift(&d->scratch); /* what an earlier process left */
     d->control->ops->run(d->control);
 }
 
@@ -508,5 +558,6 @@ daemon_free(struct daemon *d)
         d->store->ops->free(d->store);
     if (d->control)
         d->control->ops->free(d->control);
+    scratch_close(&d->scratch);
     conf_unref(d->conf);
 }

@@ -18,6 +18,7 @@
 #include "front/front.h"
 #include "keep.h"
 #include "lastconf.h"
+#include "scratch.h"
 
 enum daemon_host { HOST_AUTO, HOST_XEN, HOST_LOCAL };
 
@@ -53,6 +54,7 @@ struct daemon {
     struct xenbus *xenbus;
     struct disks *disks;
     struct keep keep;
+    struct scratch scratch;
     struct daemon_view view;
     struct watchdog *watchdog;
     struct daemon_reload *reload;  /* one at a time */

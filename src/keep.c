@@ -13,7 +13,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include <unistd.h>
 
 #include "daemon.h"
+#include "folder.h"
 #include "host/host.h"
 
 enum {
@@ -134,21 +134,6 @@ no_folder(struct keep *k, const char *why)
     k->dir = -1;
 }
 
-/* Root's, made just now or by an earlier start: the user's from here on. */
-static int
-give_away(int dir, const char *user)
-{
-    struct passwd *pw;
-    struct stat st;
-
-    if (geteuid() || !user || fstat(dir, &st) || st.st_uid)
-        return 0;
-    pw = getpwnam(user);
-    if (!pw)
-        return 0; /* privileges_drop() says it */
-    return fchown(dir, pw->pw_uid, pw->pw_gid) ? -errno : 0;
-}
-
 void
 keep_open(struct keep *k, const char *path, const char *user,
           unsigned store_max)
@@ -161,16 +146,7 @@ keep_open(struct keep *k, const char *path, const char *user,
     snprintf(k->path, sizeof k->path, "%s", path);
     if (!path[0])
         return;
-    if (mkdir(path, 0700) && errno != EEXIST) {
-        no_folder(k, strerror(errno));
-        return;
-    }
-    k->dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (k->dir < 0) {
-        no_folder(k, strerror(errno));
-        return;
-    }
-    rc = give_away(k->dir, user);
+    rc = folder_make(path, user, &k->dir);
     if (rc)
         no_folder(k, strerror(-rc));
 }
@@ -187,7 +163,7 @@ folder_judge(struct keep *k)
         return;
     }
     k->dev = st.st_dev;
-    if (st.st_uid != geteuid() || st.st_mode & 077)
+    if (!folder_is_ours(k->dir))
         no_folder(k, "expected a folder of our own that nobody else can open, "
                      "found another");
 }

@@ -45,6 +45,8 @@ struct conf {
     const char *control; /* socket path */
     bool sandbox;        /* give system calls up once started; default yes */
     const char *user;    /* to become, when started as root; or NULL */
+    const char *scratch; /* folder of files that go with an attachment; NULL:
+                          * where the daemon keeps its state */
     unsigned loops;      /* data loops; default 1 */
     unsigned workers;    /* per loop; 0: one per core */
     int log_level;       /* enum blk_level */

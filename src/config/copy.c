@@ -111,6 +111,7 @@ conf_copy_tree(const struct conf *from)
     conf->memory = memory;
     conf->control = text_copy(conf, from->control, &failed);
     conf->user = text_copy(conf, from->user, &failed);
+    conf->scratch = text_copy(conf, from->scratch, &failed);
     conf->kinds = kinds_copy(conf, from->kinds, &failed);
     conf->disk = conf_alloc(conf, sizeof(*conf->disk) * (from->disks + 1));
     failed |= !conf->disk;

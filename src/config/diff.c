@@ -105,6 +105,9 @@ conf_needs_restart(const struct conf *from, const struct conf *to)
     if (!same(from->user, to->user))
         return "daemon.user has changed: it takes effect after "
                "\"systemctl restart blktapd\"";
+    if (!same(from->scratch, to->scratch))
+        return "daemon.scratch has changed: it takes effect after "
+               "\"systemctl restart blktapd\"";
     if (from->sandbox != to->sandbox)
         return "daemon.sandbox has changed: it takes effect after "
                "\"systemctl restart blktapd\"";

@@ -9,6 +9,8 @@
 
 #include "config/tree.h"
 
+enum { CONF_FOLDER_MAX = 200 };
+
 static int
 expect(struct reader *r, const config_setting_t *s, const char *key,
        const char *expected)
@@ -36,6 +38,19 @@ key_socket(struct reader *r, const config_setting_t *s,
              "an absolute path of at most %zu bytes",
              sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
     return expect(r, s, key->name, expected);
+}
+
+static int
+key_folder(struct reader *r, const config_setting_t *s,
+           const struct conf_key *key, void *to)
+{
+    const char *path = config_setting_get_string(s);
+
+    if (config_setting_type(s) == CONFIG_TYPE_STRING && path[0] == '/' &&
+        strlen(path) < CONF_FOLDER_MAX)
+        return key_string(r, s, key, to);
+    return expect(r, s, key->name,
+                  "the absolute path of a folder, of less than 200 bytes");
 }
 
 /* Kinds are the names of folders in XenStore. */
@@ -93,6 +108,9 @@ static const struct conf_key daemon_keys[] = {
       .read = key_socket,
       .at = offsetof(struct conf, control) },
     { .name = "user", .read = key_name, .at = offsetof(struct conf, user) },
+    { .name = "scratch",
+      .read = key_folder,
+      .at = offsetof(struct conf, scratch) },
     { .name = "loops",
       .read = key_unsigned,
       .at = offsetof(struct conf, loops),

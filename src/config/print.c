@@ -91,6 +91,7 @@ print_daemon(FILE *f, const struct conf *conf)
     fputs("daemon = {\n", f);
     print_key(f, "  ", "control", conf->control);
     print_key(f, "  ", "user", conf->user);
+    print_key(f, "  ", "scratch", conf->scratch);
     fprintf(f, "  loops = %u;\n  workers = %u;\n  log = \"%s\";\n", conf->loops,
             conf->workers, log_name(conf->log_level));
     fprintf(f, "  sandbox = %s;\n", conf->sandbox ? "true" : "false");

@@ -133,6 +133,7 @@ disk_open(struct disk **out, struct disks *ds, struct conf *conf,
     d->ctx = ctx;
     d->readonly = readonly || cd->readonly;
     unit_set_readonly(d->unit, d->readonly);
+    unit_set_attachment(d->unit, d->front.attachment, d->front.used);
     j = disk_job(d, JOB_OPEN, disk_open_answer, opened, ctx);
     j->conf = cd;
     if (old)
@@ -286,6 +287,8 @@ disk_close_answer(struct job *j)
         conf_unref(d->conf_old);
     free(d->node);
     free(d);
+    if (ds->events && ds->events->closed)
+        ds->events->closed(ds->ctx);
     disks_gone(ds);
 }
 
@@ -550,6 +553,12 @@ const struct conf_disk *
 disk_conf(const struct disk *d)
 {
     return d->conf_disk;
+}
+
+const struct disk_front *
+disk_front(const struct disk *d)
+{
+    return &d->front;
 }
 
 bool

@@ -49,6 +49,10 @@ struct disk_front {
     const char *vdev;
     uint32_t domid;
     char path[128]; /* back-end directory, or "" */
+    /* A name that this attachment alone has, and keeps over restarts of the
+     * daemon; "": it has none; see blk_scratch(). */
+    char attachment[128];
+    bool used; /* the front-end may have written to it before */
 };
 
 /* Opens the chain.  conf is ref'd.  readonly: the vbd's mode.  opened is
@@ -62,6 +66,7 @@ int disk_open(struct disk **, struct disks *, struct conf *,
 const struct blk_limits *disk_limits(const struct disk *);
 const struct conf_disk *disk_conf(const struct disk *);
 bool disk_readonly(const struct disk *);
+const struct disk_front *disk_front(const struct disk *);
 /* A front-end is there: map, bind, serve.  share: of a local one, else NULL;
  * size, align, readonly, discard and the like are filled in by the disk. */
 void disk_connect(struct disk *, const struct chan_params *,
@@ -87,6 +92,8 @@ struct disks_events {
     /* An empty file to make the table of key in, where the fd alone would not
      * be kept; the caller's; or -1: a memfd will do.  May be NULL. */
     int (*room)(void *ctx, const char *key);
+    /* A disk was closed: its attachment is over, perhaps.  May be NULL. */
+    void (*closed)(void *ctx);
 };
 
 int disks_new(struct disks **, struct loop *control, struct loop *const *data,
@@ -125,6 +132,8 @@ void disks_rechain(struct disks *, struct disk *, struct conf *,
 struct disk *disks_find(struct disks *, const char *name);
 void disks_each(struct disks *, void (*cb)(void *, struct disk *), void *ctx);
 unsigned disks_count(const struct disks *);
+/* A number that no other attachment has. */
+uint64_t disks_random(const struct disks *);
 /* cb once, from the loop or at once, when no disk is left. */
 void disks_quiet(struct disks *, void (*cb)(void *), void *ctx);
 

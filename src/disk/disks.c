@@ -94,6 +94,12 @@ disks_count(const struct disks *ds)
     return ds->count;
 }
 
+uint64_t
+disks_random(const struct disks *ds)
+{
+    return ds->control->ops->random(ds->control);
+}
+
 void
 disks_gone(struct disks *ds)
 {

@@ -12,6 +12,7 @@
 #include "disk/local.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -343,6 +344,8 @@ local_front(struct disks *disks, struct conf *conf, const struct conf_disk *cd,
     if (!rc) {
         options_limit(l, cd);
         snprintf(who, sizeof(who), "%s[%d]", l->name, control_pid(call));
+        snprintf(front.attachment, sizeof(front.attachment),
+                 "local,%016" PRIx64, disks_random(disks));
         front.vm = who;
         front.vdev = "";
         rc = disk_open(&l->disk, disks, conf, cd, l->readonly, &front,

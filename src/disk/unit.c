@@ -107,6 +107,8 @@ unit_chain_new(struct unit *u, char *why, size_t n)
     struct chain_spec spec = conf_running(u->conf);
 
     spec.readonly = u->readonly;
+    spec.attachment = u->attachment;
+    spec.resumed = u->used;
     return chain_new(&u->chain, u->place.data, &spec, &unit_events, u, why, n);
 }
 
@@ -120,6 +122,7 @@ unit_opened(struct chain_op *op, int error)
         u->chain = NULL;
     } else {
         u->state = UNIT_IDLE;
+        u->used = true;
         u->now->limits = *chain_limits(u->chain);
     }
     unit_job_over(u, error, op->why);
@@ -497,6 +500,13 @@ void
 unit_set_readonly(struct unit *u, bool readonly)
 {
     u->readonly = readonly;
+}
+
+void
+unit_set_attachment(struct unit *u, const char *name, bool used)
+{
+    u->attachment = name[0] ? name : NULL;
+    u->used = used;
 }
 
 void

@@ -105,6 +105,8 @@ struct unit *unit_new(struct disk *, const char *name,
                       const struct unit_place *);
 /* Before the first job. */
 void unit_set_readonly(struct unit *, bool readonly);
+/* The name lives as long as the unit; used: see struct disk_front. */
+void unit_set_attachment(struct unit *, const char *name, bool used);
 /* Control loop; after the answer to JOB_CLOSE. */
 void unit_free(struct unit *);
 /* Control loop: hand a job over. */

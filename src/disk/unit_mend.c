@@ -69,6 +69,7 @@ rechained(struct chain_op *op, int error)
         return;
     }
     u->recovering = u->chain_failed = false;
+    u->used = true;
     u->now->limits = *chain_limits(u->chain);
     unit_tell(u, NEWS_LIMITS, chain_limits(u->chain));
     if (u->now->kind == JOB_CONNECT)

@@ -12,6 +12,8 @@ struct unit {
     struct disk *disk; /* never followed here: for news */
     const char *name;  /* the disk's; lives as long as the unit */
     bool readonly;
+    const char *attachment; /* NULL: it has no name */
+    bool used;              /* the front-end may have written to these layers */
     enum unit_state state;
     const struct conf_disk *conf; /* held by the control half */
 

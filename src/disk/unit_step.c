@@ -238,6 +238,7 @@ unit_replace(struct unit *u, struct job *j)
         replace_go(u);
     } else { /* it is made anew by a recovery, or never */
         u->conf = j->conf;
+        u->used = false; /* what is new in it was never there before */
         if (j->switched)
             replace_tell(u);
         else

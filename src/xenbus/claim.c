@@ -189,6 +189,8 @@ vbd_identify(struct vbd *v)
     int rc = read_static(v);
 
     if (!rc)
+        rc = vbd_read_attachment(v);
+    if (!rc)
         rc = read_vm(v);
     if (!rc)
         rc = check_front(v);

@@ -58,6 +58,7 @@ vbd_closed(void *ctx, struct disk *d, int status, const char *why)
     (void)status;
     (void)why;
     v->disk = NULL;
+    v->attachment = 0;
     v->medium = MEDIUM_NONE;
     v->link = LINK_DOWN;
     xenbus_dirty(v);
@@ -173,6 +174,11 @@ vbd_medium(struct vbd *v)
     }
     snprintf(front.path, sizeof front.path, "%.*s", (int)sizeof front.path - 1,
              v->back);
+    rc = vbd_attachment(v, &front);
+    if (rc) {
+        vbd_store_failed(v, rc, "attachment");
+        return false;
+    }
     v->busy = false;
     v->medium = MEDIUM_OPENING;
     v->opening_at = xenbus_now(v->x);
@@ -180,6 +186,7 @@ vbd_medium(struct vbd *v)
                    &vbd_owner, v, vbd_opened, why, sizeof why);
     if (rc) {
         v->disk = NULL;
+        v->attachment = 0;
         v->medium = MEDIUM_NONE;
         v->busy = rc == -EBUSY;
         vbd_open_failed(v, rc, why);

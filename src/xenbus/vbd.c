@@ -234,7 +234,8 @@ vbd_claim_holds(struct vbd *v)
 
     if (!v->claimed)
         return false;
-    return !strcmp(disk_conf(d)->name, v->disk_name) &&
+    return vbd_same_attachment(v) &&
+           !strcmp(disk_conf(d)->name, v->disk_name) &&
            disk_readonly(d) == (v->readonly || disk_conf(d)->readonly);
 }
 

@@ -64,6 +64,10 @@ struct vbd {
     char disk_name[64];
     char why[VBD_WHY]; /* why it isn't claimed, open or connected; or "" */
 
+    /* See attachment.c: the open disk's, or 0; and the one that stands there.
+     */
+    uint64_t attachment, attachment_found;
+
     /* Levels, as last seen. */
     enum bus_state front_state, own;
     bool online, gone;
@@ -170,6 +174,15 @@ void vbd_log(struct vbd *, enum blk_level, const char *fmt, ...)
 /* True when the medium is ready; else it is on its way, or it failed. */
 bool vbd_medium(struct vbd *);
 void vbd_medium_release(struct vbd *);
+
+/* ---- attachment.c -------------------------------------------------------- */
+
+/* What the disk that is about to be opened is to know of it; made when there is
+ * none yet.  0 or -errno of XenStore. */
+int vbd_attachment(struct vbd *, struct disk_front *);
+int vbd_read_attachment(struct vbd *);
+/* Whether the open disk is this attachment's, as last read. */
+bool vbd_same_attachment(const struct vbd *);
 
 /* ---- link.c -------------------------------------------------------------- */
 

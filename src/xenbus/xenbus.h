@@ -40,6 +40,9 @@ void xenbus_free(struct xenbus *);
 /* Whether XenStore says that there is no such back-end: KIND.DOMID.DEVID.
  * False when it can't be asked, or has lost what it had. */
 bool xenbus_gone(struct xenbus *, const char *key);
+/* Whether XenStore says that there is no such attachment any more, by the name
+ * that its disk was opened with (disk_front).  As the one above. */
+bool xenbus_detached(struct xenbus *, const char *attachment);
 /* Every vbd seen under the kinds, claimed or not, for `list` and `show`. */
 struct json_object *xenbus_list(struct xenbus *);
 

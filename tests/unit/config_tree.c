@@ -33,7 +33,7 @@ defaults(void)
     const struct conf_disk *d = &conf->disk[0];
 
     CHECK_STR(conf->control, "/run/blktapd/control");
-    CHECK(!conf->user);
+    CHECK(!conf->user && !conf->scratch);
     CHECK_EQ(conf->loops, 1);
     CHECK_EQ(conf->workers, 0);
     CHECK(conf->sandbox);
@@ -62,7 +62,8 @@ static void
 every_key(void)
 {
     struct conf *conf = load(
-        "daemon = { control = \"/x\"; user = \"u\"; loops = 2;\n"
+        "daemon = { control = \"/x\"; user = \"u\"; loops = 2; "
+        "scratch = \"/y\";\n"
         "workers = 3; log = \"warn\"; drain = \"2m\"; kinds = [ \"k\" ]; };\n"
         "disks = ( { name = \"d\"; vm = \"my vm\"; vdev = \"sdb1\";\n"
         "mode = \"intercept\"; readonly = true; discard = false;\n"
@@ -79,6 +80,7 @@ every_key(void)
 
     CHECK_STR(conf->control, "/x");
     CHECK_STR(conf->user, "u");
+    CHECK_STR(conf->scratch, "/y");
     CHECK_EQ(conf->loops, 2);
     CHECK_EQ(conf->workers, 3);
     CHECK_EQ(conf->log_level, BLK_WARN);
@@ -110,7 +112,7 @@ static void
 prints_itself(void)
 {
     struct conf *a = load(
-        "daemon = { log = \"debug\"; user = \"u\"; };"
+        "daemon = { log = \"debug\"; user = \"u\"; scratch = \"/y\"; };"
         "disks = ( { name = \"a\"; vm = \"v\\\"\\\\ü\"; vdev = \"xvda\"; "
         "chain = ( { plugin = \"p\"; s = \"1\\n2\\t\\x01\\\\q\"; i = 7; "
         "oct = \"007\"; big = 5000000000L; f = 1e-7; yes = true; }, "
@@ -289,6 +291,7 @@ restarts(void)
         { "drain = 0;", NULL },
         { "control = \"/x\";", "daemon.control" },
         { "user = \"x\";", "daemon.user" },
+        { "scratch = \"/x\";", "daemon.scratch" },
         { "loops = 2;", "daemon.loops" },
         { "workers = 2;", "daemon.workers" },
         { "sandbox = false;", "daemon.sandbox" },

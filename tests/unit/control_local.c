@@ -29,6 +29,13 @@ static struct conf_disk cd;
 static struct conf conf;
 static const char *refusal;
 
+uint64_t
+disks_random(const struct disks *ds)
+{
+    (void)ds;
+    return 0xab;
+}
+
 int
 disk_open(struct disk **d, struct disks *ds, struct conf *c,
           const struct conf_disk *conf_disk, bool readonly,
@@ -47,6 +54,8 @@ disk_open(struct disk **d, struct disks *ds, struct conf *c,
     fake.readonly = readonly;
     snprintf(fake.front, sizeof(fake.front), "%s", front->vm);
     CHECK_STR(front->kind, "local");
+    CHECK_STR(front->attachment, "local,00000000000000ab");
+    CHECK(!front->used);
     *d = &fake;
     return 0;
 }

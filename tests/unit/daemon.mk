@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 daemon_unit_tests = tests/unit/daemon_reload tests/unit/daemon_lastconf \
-	tests/unit/daemon_keep
+	tests/unit/daemon_keep tests/unit/daemon_scratch
 check_PROGRAMS += $(daemon_unit_tests)
 TESTS += $(daemon_unit_tests)
 tests_unit_daemon_reload_SOURCES = tests/unit/daemon_reload.c src/reload.c
@@ -8,7 +8,10 @@ tests_unit_daemon_reload_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc
 tests_unit_daemon_lastconf_SOURCES = tests/unit/daemon_lastconf.c \
 	src/lastconf.c src/conffile.c src/folder.c
 tests_unit_daemon_lastconf_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdopen,--wrap=fsync
-tests_unit_daemon_keep_SOURCES = tests/unit/daemon_keep.c src/privileges.c
+tests_unit_daemon_keep_SOURCES = tests/unit/daemon_keep.c src/privileges.c \
+	src/folder.c
+tests_unit_daemon_scratch_SOURCES = tests/unit/daemon_scratch.c src/folder.c
+tests_unit_daemon_scratch_LDADD = libhost.a $(HOST_LIBS)
 
 check_PROGRAMS += tests/functional/isolation_load
 tests_functional_isolation_load_LDADD = libblktap.la

@@ -69,7 +69,8 @@ disk_open(struct disk **out, struct disks *ds, struct conf *conf,
 
     (void)ds;
     (void)conf;
-    (void)front;
+    snprintf(fd.attachment, sizeof fd.attachment, "%s", front->attachment);
+    fd.used = front->used;
     fd.opens++;
     if (fd.busy) {
         snprintf(why, n, "disk %s: expected to be free, found in use",

@@ -21,6 +21,8 @@ struct fake_disks {
     unsigned callbacks, expected;
     unsigned misuses; /* calls that make no sense in the disk's state */
     struct disk *last;
+    char attachment[128]; /* what that was opened for */
+    bool used;
 };
 extern struct fake_disks fd;
 

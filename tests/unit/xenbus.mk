@@ -2,7 +2,8 @@
 xenbus_unit_tests = tests/unit/xenbus_states tests/unit/xenbus_fronts \
 	tests/unit/xenbus_life tests/unit/xenbus_nodes \
 	tests/unit/xenbus_storm tests/unit/xenbus_attach \
-	tests/unit/xenbus_resume tests/unit/xenbus_interpose
+	tests/unit/xenbus_resume tests/unit/xenbus_interpose \
+	tests/unit/xenbus_attachment
 check_PROGRAMS += $(xenbus_unit_tests)
 TESTS += $(xenbus_unit_tests)
 xenbus_fakes = tests/unit/xenbus_fakes.c tests/unit/xenbus_fakes.h \
@@ -24,6 +25,9 @@ tests_unit_xenbus_attach_LDADD = $(xenbus_fakes_libs)
 tests_unit_xenbus_interpose_SOURCES = tests/unit/xenbus_interpose.c \
 	$(xenbus_fakes)
 tests_unit_xenbus_interpose_LDADD = $(xenbus_fakes_libs)
+tests_unit_xenbus_attachment_SOURCES = tests/unit/xenbus_attachment.c \
+	$(xenbus_fakes)
+tests_unit_xenbus_attachment_LDADD = $(xenbus_fakes_libs)
 tests_unit_xenbus_resume_SOURCES = tests/unit/xenbus_resume.c $(xenbus_fakes)
 tests_unit_xenbus_resume_LDADD = $(xenbus_fakes_libs)
 

@@ -526,7 +526,7 @@ gone_in_between(void)
 {
     unsigned n;
 
-    for (n = 1; n <= 12; n++) {
+    for (n = 1; n <= 14; n++) {
         world_reset();
         make_vbd("web-root");
         begins_left = n;
