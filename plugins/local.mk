@@ -29,7 +29,8 @@ qcow2_sources = plugins/qcow2/qcow2.c plugins/qcow2/qcow2.h \
 	plugins/qcow2/fold.c plugins/qcow2/fold_ask.c plugins/qcow2/fold.h \
 	plugins/qcow2/fetch.c plugins/qcow2/unpack.c plugins/qcow2/write.c \
 	plugins/qcow2/range.c plugins/qcow2/rw.c plugins/qcow2/pause.c \
-	plugins/qcow2/mend.c plugins/qcow2/open.c plugins/qcow2/tables.c
+	plugins/qcow2/mend.c plugins/qcow2/open.c plugins/qcow2/tables.c \
+	plugins/qcow2/ephemeral.c plugins/qcow2/blank.c
 vbd_sources = plugins/vbd/vbd.c
 trace_sources = plugins/trace/trace.c plugins/trace/writer.c \
 	plugins/trace/writer.h
@@ -51,6 +52,8 @@ plugins_nbd_la_LIBADD = $(NBD_LIBS)
 plugins_null_la_SOURCES = $(null_sources)
 plugins_null_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_qcow2_la_SOURCES = $(qcow2_sources)
+# blank.c is the daemon's, too.
+plugins_qcow2_la_CPPFLAGS = $(AM_CPPFLAGS)
 plugins_qcow2_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_qcow2_la_LIBADD = $(ZLIB_LIBS) $(ZSTD_LIBS)
 plugins_trace_la_SOURCES = $(trace_sources) $(match_sources)

@@ -42,8 +42,10 @@ q2_release(struct qcow2 *s)
     q2_fold_free(s);
     if (s->owning)
         free(s->owning->memory);
-    if (s->opening)
+    if (s->opening) {
         free(s->opening->first);
+        free(s->opening->blank);
+    }
     free(s->owning);
     free(s->opening);
     free(s->pausing);
@@ -216,6 +218,8 @@ open_first_read(struct q2_io *io, int error)
     if (n > OPEN_FIRST)
         n = OPEN_FIRST;
     s->cluster = q2_header_cluster(o->first, (size_t)n);
+    if (!s->cluster && q2_ephemeral_make(s))
+        return;
     if (!s->cluster) {
         error = q2_header_parse(&s->h, o->first, (size_t)n, why, sizeof(why));
         q2_open_refuse(s, error ? error : -EINVAL, "%s", why);
@@ -245,8 +249,8 @@ open_first_read(struct q2_io *io, int error)
     q2_read(s, &o->io, 0, s->head, s->cluster);
 }
 
-static void
-open_read(struct qcow2 *s)
+void
+q2_open_read(struct qcow2 *s)
 {
     struct q2_open *o = s->opening;
 
@@ -277,6 +281,10 @@ open_opened(struct blk_open *b)
         blk_timer_start(s->layer, &o->again, OPEN_AGAIN_NS);
         return;
     }
+    if (b->status == -ENOENT && s->ephemeral && o->scratch == BLK_SCRATCH_OLD) {
+        q2_ephemeral_lost(s);
+        return;
+    }
     if (b->status) {
         blk_why(s->layer, "%s", b->why);
         q2_open_over(s, b->status);
@@ -291,7 +299,7 @@ open_opened(struct blk_open *b)
             "found one without");
         return;
     }
-    open_read(s);
+    q2_open_read(s);
 }
 
 static void
@@ -306,6 +314,10 @@ open_file(struct qcow2 *s)
         flags |= BLK_FILE_DIRECT;
     if (s->lock && !s->image->keeper)
         flags |= BLK_FILE_LOCK;
+    if (s->ephemeral && s->opening->scratch != BLK_SCRATCH_OLD)
+        flags |= BLK_FILE_CREATE;
+    if (s->ephemeral && s->opening->scratch == BLK_SCRATCH_NEW)
+        flags |= BLK_FILE_TRUNC;
     memset(b, 0, sizeof(*b));
     b->path = s->path;
     b->flags = flags;
@@ -362,7 +374,7 @@ open_measured(struct blk_open *b)
         return;
     }
     s->image->info.size = b->info.size;
-    open_read(s);
+    q2_open_read(s);
 }
 
 void
@@ -385,7 +397,9 @@ q2_start(struct blk_layer *l, struct blk_layer *old)
     }
     s->opening->s = s;
     s->image->refs = 1;
-    s->image->readonly = blk_readonly(l);
+    s->image->readonly = blk_readonly(l) && !s->ephemeral;
+    if (s->ephemeral && q2_ephemeral_find(s, old))
+        return;
     if (!old || !open_inherit(s, old, &error)) {
         open_file(s);
     } else if (error) {

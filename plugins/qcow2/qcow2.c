@@ -15,8 +15,11 @@ static const struct blk_option options[] = {
     { .name = "path",
       .type = BLK_PATH,
       .at = offsetof(struct qcow2, path),
-      .required = true,
       .help = "the image" },
+    { .name = "ephemeral",
+      .type = BLK_BOOL,
+      .at = offsetof(struct qcow2, ephemeral),
+      .help = "an image of its own for each attachment, gone with it" },
     { .name = "backing",
       .type = BLK_STRING,
       .at = offsetof(struct qcow2, backing),
@@ -71,11 +74,40 @@ static const struct blk_counter counters[] = {
     { 0 }
 };
 
+/* What is made for an attachment, by us, can't be told to be anything. */
+static int
+check_ephemeral(const struct qcow2 *s, char *why, size_t n)
+{
+    if (s->path)
+        snprintf(why, n,
+                 "path: expected none with ephemeral = true, found \"%.100s\"",
+                 s->path);
+    else if (s->backing)
+        snprintf(why, n,
+                 "backing: expected none with ephemeral = true, found "
+                 "\"%.100s\"",
+                 s->backing);
+    else if (!s->lock)
+        snprintf(why, n,
+                 "lock: expected true with ephemeral = true, found "
+                 "false");
+    else
+        return 0;
+    return -EINVAL;
+}
+
 static int
 qcow2_check(const void *self, char *why, size_t n)
 {
     const struct qcow2 *s = self;
 
+    if (s->ephemeral)
+        return check_ephemeral(s, why, n);
+    if (!s->path) {
+        snprintf(why, n,
+                 "path: expected an image, or ephemeral = true, found none");
+        return -EINVAL;
+    }
     if (s->backing && !s->backing[0]) {
         snprintf(why, n,
                  "backing: expected the name that is in the image, "
@@ -83,6 +115,19 @@ qcow2_check(const void *self, char *why, size_t n)
         return -EINVAL;
     }
     return 0;
+}
+
+static int
+qcow2_check_last(const void *self, char *why, size_t n)
+{
+    const struct qcow2 *s = self;
+
+    if (!s->ephemeral)
+        return 0;
+    snprintf(why, n,
+             "ephemeral: expected a layer below, whose data are what the disk "
+             "begins with, found none");
+    return -EINVAL;
 }
 
 /* A change that failed may have had another instance here for a while, which
@@ -158,6 +203,7 @@ qcow2_limits(struct blk_layer *l, struct blk_limits *limits)
     limits->max_discard = 1u << 30;
     limits->volatile_cache = true;
     limits->fua = false;
+    limits->fleeting = s->ephemeral; /* not what is below says */
     if (s->image->readonly) {
         limits->readonly = true;
         limits->ops &= BLK_BIT(BLK_READ) | BLK_BIT(BLK_FLUSH);
@@ -179,6 +225,7 @@ qcow2_stats(struct blk_layer *l, struct blk_out *out)
     blk_put_u64(out, "cluster_size", s->cluster);
     blk_put_str(out, "mode", s->image->readonly ? "read-only" : "read-write");
     blk_put_str(out, "lock", s->lock ? "held" : "none");
+    blk_put_u64(out, "ephemeral", s->ephemeral);
     blk_put_u64(out, "direct", s->image->info.direct);
     blk_put_u64(out, "snapshots", s->h.snapshots);
     if (s->h.backing[0])
@@ -237,6 +284,7 @@ BLK_PLUGIN(qcow2) = {
     .options = options,
     .counters = counters,
     .check = qcow2_check,
+    .check_last = qcow2_check_last,
     .start = q2_start,
     .pause = q2_pause,
     .resume = qcow2_resume,

@@ -12,7 +12,7 @@
  *   free.c     gives them back                 range.c   discard and zero
  *   grow.c     more room for refcounts         unpack.c  compressed clusters
  *   commit.c   L2 entries change, in batches
- *   resize.c   the disk becomes larger
+ *   resize.c   the disk becomes larger         ephemeral.c  a disposable image
  *   fold.c     all of it goes to the layer below; fold_ask.c: asked for
  *
  * What makes it safe at any moment (see commit.c):
@@ -453,7 +453,7 @@ enum q2_direct { Q2_DIRECT_AUTO, Q2_DIRECT_ON, Q2_DIRECT_OFF };
 struct qcow2 {
     char *path, *backing; /* the options */
     uint64_t direct, cache_size;
-    bool lock;
+    bool lock, ephemeral;
 
     struct blk_layer *layer;
     struct q2_image *image;
@@ -522,11 +522,24 @@ struct q2_open {
     uint8_t *first; /* the first bytes */
     unsigned tries;
     bool buffered; /* direct I/O is not for this image */
+    /* ephemeral: */
+    enum blk_scratch scratch; /* what stands at the path */
+    uint8_t *blank;           /* Q2_BLANK_BYTES, while one is made */
+    uint64_t length;          /* of it */
 };
 /* start() is over; on an error all is freed.  refuse: with a sentence. */
 void q2_open_over(struct qcow2 *, int error);
 void q2_open_refuse(struct qcow2 *, int error, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* With the file open: from its first bytes on. */
+void q2_open_read(struct qcow2 *);
+/* ephemeral.c: the path, and what is at it; 0, or it was refused. */
+int q2_ephemeral_find(struct qcow2 *, struct blk_layer *old);
+/* It was to be there, and is not: refuses. */
+void q2_ephemeral_lost(struct qcow2 *);
+/* Whether the file that is open is to become one first; if so it does, and then
+ * q2_open_read(). */
+bool q2_ephemeral_make(struct qcow2 *);
 /* 0 or -ENOMEM. */
 int q2_tables_memory(struct qcow2 *);
 /* Reads and judges them, and has them mended; then q2_open_over(). */

@@ -3,6 +3,7 @@
 # time, with the plugin as a part of the program.
 QCOW2_TESTS = tests/unit/plugin_qcow2 tests/unit/plugin_qcow2_faults \
 	tests/unit/plugin_qcow2_resize tests/unit/plugin_qcow2_commit \
+	tests/unit/plugin_qcow2_ephemeral \
 	tests/functional/plugin_qcow2 tests/sim/qcow2-crash
 check_PROGRAMS += $(QCOW2_TESTS)
 TESTS += $(QCOW2_TESTS)
@@ -38,6 +39,14 @@ tests_unit_plugin_qcow2_commit_SOURCES = tests/unit/plugin_qcow2_commit.c \
 	tests/unit/plugin_qcow2_image.c tests/sim/qcow2_image.c
 tests_unit_plugin_qcow2_commit_LDFLAGS = $(plugin_test_ldflags)
 tests_unit_plugin_qcow2_commit_LDADD = $(plugin_test_ldadd) $(qcow2_test_libs)
+tests_unit_plugin_qcow2_ephemeral_SOURCES = \
+	tests/unit/plugin_qcow2_ephemeral.c \
+	tests/unit/plugin_qcow2_image.c tests/sim/qcow2_image.c
+tests_unit_plugin_qcow2_ephemeral_LDFLAGS = $(plugin_test_ldflags)
+tests_unit_plugin_qcow2_ephemeral_LDADD = $(plugin_test_ldadd) \
+	$(qcow2_test_libs)
+dist_check_SCRIPTS += tests/functional/qcow2_ephemeral
+TESTS += tests/functional/qcow2_ephemeral
 tests_sim_qcow2_crash_SOURCES = tests/sim/qcow2_alone.c $(qcow2_crash_sources)
 tests_sim_qcow2_crash_LDADD = $(qcow2_test_libs) \
 	plugins/libplugins_static.a libchain.a libhost.a $(HOST_LIBS) -ldl
