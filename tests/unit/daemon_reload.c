@@ -25,6 +25,7 @@ static int keep_error; /* of live_keep() */
 static void (*disks_done)(void *, int, const char *);
 static void *disks_ctx;
 static struct conf *disks_to;
+static uint64_t drain_ns;
 
 void *__real_calloc(size_t n, size_t size);
 void *__wrap_calloc(size_t n, size_t size);
@@ -66,11 +67,19 @@ conf_needs_restart(const struct conf *from, const struct conf *to)
 }
 
 void
+disks_drain(struct disks *ds, uint64_t ns)
+{
+    (void)ds;
+    drain_ns = ns;
+}
+
+void
 disks_reload(struct disks *ds, struct conf *to,
              void (*done)(void *ctx, int status, const char *why), void *ctx)
 {
     (void)ds;
     trace("disks ");
+    CHECK_EQ(drain_ns, to->drain_ns); /* it holds for this reload already */
     disks_to = to;
     disks_done = done;
     disks_ctx = ctx;
