@@ -47,6 +47,7 @@ struct commit_ask {
     struct daemon_commit *commit; /* that it begins; else NULL */
     struct daemon *daemon;
     char disk[64], layer[64];
+    bool looks; /* at how far one is */
     commit_done *done;
     void *arg;
 };
@@ -360,7 +361,15 @@ ask_told(void *ctx, int status, struct json_object *told)
 {
     struct commit_ask *a = ctx;
     struct daemon_commit *c = a->commit;
+    const struct daemon_commit *last = commit_of(a->daemon, a->disk);
     char why[300];
+
+    /* Its layer has just gone: the end is not told yet. */
+    if (status && a->looks && last && !strcmp(last->layer, a->layer)) {
+        json_object_put(told);
+        ask_answer(a, NULL);
+        return;
+    }
 
     if (c && !status) {
         c->phase = COMMIT_WORKS;
@@ -423,8 +432,7 @@ ask_layer(struct commit_ask *a, const struct disk *disk, const char *verb,
     struct chain_spec running = conf_running(disk_conf(disk));
     const struct blk_conf *layer;
 
-    if (c && verb &&
-        (!name || (c->phase == COMMIT_OVER && !strcmp(c->layer, name)))) {
+    if (c && verb && (!name || !strcmp(c->layer, name))) {
         snprintf(a->layer, sizeof a->layer, "%s", c->layer);
         return 0;
     }
@@ -455,6 +463,7 @@ daemon_commit(void *daemon, const char *disk, const char *verb,
     }
     *a = (struct commit_ask){ .daemon = d, .done = done, .arg = arg };
     snprintf(a->disk, sizeof a->disk, "%s", disk);
+    a->looks = verb && !strcmp(verb, "status");
     rc = ask_layer(a, running, verb, layer, sentence, sizeof sentence);
     if (!rc && !verb)
         rc = ask_commit(a, running, &why);
@@ -462,8 +471,8 @@ daemon_commit(void *daemon, const char *disk, const char *verb,
     if (rc) {
         done(arg, rc, why, NULL);
         free(a);
-    } else if (verb && !strcmp(verb, "status") && c &&
-               c->phase == COMMIT_OVER && !strcmp(c->layer, a->layer)) {
+    } else if (a->looks && c && c->phase == COMMIT_OVER &&
+               !strcmp(c->layer, a->layer)) {
         ask_answer(a, NULL);
     } else {
         disk_command(running, a->layer, verb ? 2 : 1, words, ask_told, a);
