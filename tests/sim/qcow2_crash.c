@@ -256,7 +256,7 @@ commit_end(uint64_t *events)
     w.n = spec.n;
     w.folded = true;
     shared->folded++;
-    w.guest.cluster = chain_limits(w.chain)->discard_align / 512;
+    guest_cluster(&w.guest, chain_limits(w.chain)->discard_align / 512);
     w.status = 1;
     chain_resume(w.chain, &w.op);
     w.midway = !commit_step(events);

@@ -138,6 +138,26 @@ way_changes(struct guest_way *y, bool begin)
     }
 }
 
+void
+guest_cluster(struct guest *g, uint64_t cluster)
+{
+    const uint64_t old = g->cluster;
+
+    for (unsigned i = 0; i < GUEST_WAYS; i++) {
+        const struct guest_way *y = &g->way[i];
+        uint64_t a = (y->first + old - 1) / old * old;
+        uint64_t b = (y->first + y->n) / old * old;
+        uint64_t end = (y->first + y->n) / cluster * cluster;
+        uint64_t s = (y->first + cluster - 1) / cluster * cluster;
+
+        for (; y->busy && y->op == BLK_DISCARD && s < end; s++) {
+            if (s < a || s >= b)
+                later_add(g, s, 0, 0);
+        }
+    }
+    g->cluster = cluster;
+}
+
 static void
 way_done(struct chain_req *req, int error)
 {

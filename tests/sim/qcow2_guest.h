@@ -59,6 +59,9 @@ void guest_work(struct guest *);
 bool guest_idle(void *guest);
 /* The program that served it is gone, with all that was under way. */
 void guest_lost(struct guest *);
+/* Discards are of other clusters from now on, also those that wait for their
+ * turn: a layer went, with the clusters that it had. */
+void guest_cluster(struct guest *, uint64_t cluster);
 /* Reads all of it; what it holds now is what it may hold from now on.  killed:
  * nothing that was completed may be missing. */
 void guest_look(struct guest *, bool killed);

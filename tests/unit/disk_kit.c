@@ -10,7 +10,7 @@ struct conf_disk cd = { .name = "web",
                         .indirect = 256,
                         .discard = true,
                         .buffers = 1 << 20,
-                        .chain = { "web", &layer, 1, false } };
+                        .chain = { .disk = "web", .layer = &layer, .n = 1 } };
 struct conf conf = { .refs = 1, .disk = &cd, .disks = 1 };
 struct conf_disk cd2;
 struct conf conf2 = { .refs = 1, .disk = &cd2, .disks = 1 };
