@@ -10,7 +10,7 @@ libhost_a_SOURCES = src/host/loop.c src/host/log.c src/host/memory.c \
 	src/host/xen_tap.c src/host/xen_gate.c src/host/xen_store.c \
 	src/host/sim_world.h src/host/sim.c src/host/sim_loop.c \
 	src/host/sim_image.h src/host/sim_image.c src/host/sim_file.h \
-	src/host/sim_file.c src/host/sim_io.c \
+	src/host/sim_file.c src/host/sim_io.c src/host/sim_record.c \
 	src/host/sim_tree.h src/host/sim_tree.c src/host/sim_store.h \
 	src/host/sim_store.c src/host/sim_tx.c src/host/sim_watch.c \
 	src/host/sim_tap.h src/host/sim_tap.c src/host/sim_grant.c \

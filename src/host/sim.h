@@ -80,6 +80,42 @@ uint64_t sim_file_sync_failed(struct sim *, const char *name);
 /* Bytes written that a crash could undo. */
 uint64_t sim_file_unsynced(struct sim *, const char *name);
 
+/* As it is on the medium: what a reader would see if no change of it that was
+ * not synced had survived. */
+void sim_file_get_durable(struct sim *, const char *name, uint64_t off,
+                          void *data, size_t len);
+int64_t sim_file_size_durable(struct sim *, const char *name);
+
+/* Told of what comes to the medium of a file, in the order of completion, each
+ * write with those that a sync covers: as dm-log-writes logs it.  Ranges are of
+ * whole sectors.  None of these may use the world. */
+struct sim_watcher {
+    void (*write)(struct sim_watcher *, uint64_t off, const void *, size_t len,
+                  bool fua);
+    void (*discard)(struct sim_watcher *, uint64_t off, uint64_t len);
+    void (*flush)(struct sim_watcher *);
+    void (*resize)(struct sim_watcher *, uint64_t size);
+    /* What was told since the last flush is there, not there, or in part; the
+     * medium now is as sim_file_get_durable() says.  Why: one word. */
+    void (*lost)(struct sim_watcher *, const char *why);
+};
+/* NULL: no more.  The watcher is the caller's. */
+void sim_file_watch(struct sim *, const char *name, struct sim_watcher *);
+
+/* A change of a file that a power failure could undo, the oldest first; those
+ * that were under way when they would be, last.  data: of a WRITE. */
+enum sim_change_kind { SIM_WRITE, SIM_ZERO, SIM_PUNCH, SIM_RESIZE };
+struct sim_unsynced {
+    const char *name;
+    enum sim_change_kind kind;
+    uint64_t off, len; /* RESIZE: off is the size */
+    const char *data;
+    bool durable;   /* FUA: it can't be undone */
+    bool under_way; /* it has not completed */
+};
+void sim_unsynced(struct sim *,
+                  void (*see)(void *, const struct sim_unsynced *), void *data);
+
 struct sim_faults {
     uint32_t read, write, sync, range;   /* chances of an error */
     uint32_t shorter;                    /* of a short READ or WRITE */

@@ -352,8 +352,8 @@ sim_file_make(struct sim *sim, const char *name, uint64_t size)
     sim_medium_sync(&i->medium, UINT64_MAX);
 }
 
-static struct sim_inode *
-must_find(struct sim *sim, const char *name)
+struct sim_inode *
+sim_inode_of(struct sim *sim, const char *name)
 {
     struct sim_inode *i = find(sim, name);
 
@@ -366,7 +366,7 @@ void
 sim_file_describe(struct sim *sim, const char *name,
                   const struct blk_file_info *info)
 {
-    struct sim_inode *i = must_find(sim, name);
+    struct sim_inode *i = sim_inode_of(sim, name);
 
     i->info = *info;
     i->can_direct = info->direct;
@@ -396,7 +396,7 @@ static void
 change(struct sim *sim, const char *name, uint64_t off, const void *data,
        size_t len, bool durable)
 {
-    struct sim_inode *i = must_find(sim, name);
+    struct sim_inode *i = sim_inode_of(sim, name);
     char *copy = sim_memory(len, 1);
 
     memcpy(copy, data, len);
@@ -420,26 +420,26 @@ sim_file_write(struct sim *sim, const char *name, uint64_t off,
 void
 sim_file_sync(struct sim *sim, const char *name)
 {
-    sim_medium_sync(&must_find(sim, name)->medium, UINT64_MAX);
+    sim_medium_sync(&sim_inode_of(sim, name)->medium, UINT64_MAX);
 }
 
 void
 sim_file_get(struct sim *sim, const char *name, uint64_t off, void *data,
              size_t len)
 {
-    sim_image_read(&must_find(sim, name)->medium.cache, off, data, len);
+    sim_image_read(&sim_inode_of(sim, name)->medium.cache, off, data, len);
 }
 
 uint64_t
 sim_file_sync_failed(struct sim *sim, const char *name)
 {
-    return must_find(sim, name)->sync_failed;
+    return sim_inode_of(sim, name)->sync_failed;
 }
 
 uint64_t
 sim_file_unsynced(struct sim *sim, const char *name)
 {
-    return sim_medium_unsynced(&must_find(sim, name)->medium);
+    return sim_medium_unsynced(&sim_inode_of(sim, name)->medium);
 }
 
 void
@@ -452,7 +452,7 @@ sim_file_faults(struct sim *sim, const char *name,
         sim_files_of(sim)->faults = *faults;
         return;
     }
-    i = must_find(sim, name);
+    i = sim_inode_of(sim, name);
     i->has_faults = true;
     i->faults = *faults;
 }

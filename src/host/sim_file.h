@@ -52,6 +52,8 @@ struct sim_files {
 
 struct sim_files *sim_files_of(struct sim *);
 const struct sim_faults *sim_faults_of(struct sim *, const struct sim_inode *);
+/* There is one. */
+struct sim_inode *sim_inode_of(struct sim *, const char *name);
 /* An operation like this will be over after a while. */
 void sim_op_start(struct loop *, struct sim_op *like, const char *what,
                   void (*run)(struct sim_event *));
@@ -59,5 +61,7 @@ void sim_op_finish(struct sim_op *);
 /* The program or the machine dies: what was on its way has left something, or
  * all, or nothing. */
 void sim_io_break_off(struct sim_op *, bool cached);
+/* What it would change; false: nothing. */
+bool sim_io_change(const struct sim_op *, struct sim_change *);
 
 #endif

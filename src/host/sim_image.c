@@ -253,14 +253,20 @@ void
 sim_medium_sync(struct sim_medium *m, uint64_t number)
 {
     while (m->first && m->first->number <= number) {
+        const uint64_t before = m->disk.size;
+
         apply(&m->disk, m->first);
+        sim_medium_tell(m, &m->disk, m->first, before);
         drop_first(m);
     }
+    if (m->watcher)
+        m->watcher->flush(m->watcher);
 }
 
-void
-sim_medium_sync_failed(struct sim *sim, struct sim_medium *m, uint64_t number)
+static void
+survive(struct sim *sim, struct sim_medium *m, uint64_t number, const char *why)
 {
+    sim_medium_tell_all(m, number);
     while (m->first && m->first->number <= number) {
         if (m->first->durable)
             apply(&m->disk, m->first);
@@ -268,12 +274,20 @@ sim_medium_sync_failed(struct sim *sim, struct sim_medium *m, uint64_t number)
             apply_perhaps(sim, &m->disk, m->first);
         drop_first(m);
     }
+    if (m->watcher)
+        m->watcher->lost(m->watcher, why);
+}
+
+void
+sim_medium_sync_failed(struct sim *sim, struct sim_medium *m, uint64_t number)
+{
+    survive(sim, m, number, "sync-failed");
 }
 
 void
 sim_medium_crash(struct sim *sim, struct sim_medium *m)
 {
-    sim_medium_sync_failed(sim, m, UINT64_MAX);
+    survive(sim, m, UINT64_MAX, "power-failure");
     image_copy(&m->cache, &m->disk);
 }
 

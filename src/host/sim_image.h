@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct sim;
+#include "host/sim.h"
 
 /* Bytes; what was never written is zero. */
 struct sim_image {
@@ -18,8 +18,6 @@ struct sim_image {
     char **chunk;
     size_t chunks;
 };
-
-enum sim_change_kind { SIM_WRITE, SIM_ZERO, SIM_PUNCH, SIM_RESIZE };
 
 /* A change that a crash may undo, in part. */
 struct sim_change {
@@ -34,6 +32,7 @@ struct sim_medium {
     struct sim_image cache, disk;
     struct sim_change *first, **last;
     uint64_t number; /* of the last change */
+    struct sim_watcher *watcher;
 };
 
 void sim_medium_init(struct sim_medium *);
@@ -42,6 +41,13 @@ void sim_image_read(const struct sim_image *, uint64_t off, void *, size_t len);
 void sim_image_write(struct sim_image *, uint64_t off, const void *data,
                      size_t len);
 void sim_image_resize(struct sim_image *, uint64_t size);
+
+/* sim_record.c: tells whoever watches it of a change, which is now in what the
+ * image has.  before: the size that the image had. */
+void sim_medium_tell(struct sim_medium *, const struct sim_image *,
+                     const struct sim_change *, uint64_t before);
+/* All changes up to number, as they were written. */
+void sim_medium_tell_all(struct sim_medium *, uint64_t number);
 
 /* A change, made whole in the cache; takes the data. */
 void sim_medium_change(struct sim_medium *, enum sim_change_kind, uint64_t off,

@@ -212,24 +212,44 @@ sim_file_io(struct loop *loop, struct blk_io *io)
                  "io", io_done);
 }
 
+bool
+sim_io_change(const struct sim_op *op, struct sim_change *c)
+{
+    const struct blk_io *io = op->io;
+
+    *c = (struct sim_change){ .off = io->off, .len = io->len };
+    if (op->handle->flags & BLK_FILE_RDONLY || misaligned(op->handle, io))
+        return false;
+    switch (io->op) {
+    case BLK_IO_WRITE:
+        c->kind = SIM_WRITE;
+        c->len = length(io);
+        c->data = gather(io, c->len);
+        return true;
+    case BLK_IO_ZERO:
+    case BLK_IO_PUNCH:
+        c->kind = io->op == BLK_IO_ZERO ? SIM_ZERO : SIM_PUNCH;
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* What was on its way has left something, or all, or nothing. */
 void
 sim_io_break_off(struct sim_op *op, bool cached)
 {
-    struct blk_io *io = op->io;
     struct sim_medium *m = &op->handle->inode->medium;
+    struct sim_change c;
 
-    if (op->handle->flags & BLK_FILE_RDONLY || misaligned(op->handle, io))
+    if (op->handle->flags & BLK_FILE_RDONLY || misaligned(op->handle, op->io))
         return;
     if (cached && !sim_chance(op->sim, 500000))
         return;
-    if (io->op == BLK_IO_WRITE && cached)
-        sim_medium_change(m, SIM_WRITE, io->off, length(io),
-                          gather(io, length(io)), false);
-    else if (io->op == BLK_IO_WRITE)
-        sim_medium_tear(op->sim, m, io->off, length(io),
-                        gather(io, length(io)));
-    else if (io->op == BLK_IO_PUNCH || io->op == BLK_IO_ZERO)
-        sim_medium_change(m, io->op == BLK_IO_ZERO ? SIM_ZERO : SIM_PUNCH,
-                          io->off, io->len, NULL, false);
+    if (!sim_io_change(op, &c))
+        return;
+    if (c.kind == SIM_WRITE && !cached)
+        sim_medium_tear(op->sim, m, c.off, c.len, c.data);
+    else
+        sim_medium_change(m, c.kind, c.off, c.len, c.data, false);
 }

@@ -1,48 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "tests/sim/qcow2_crash.h"
+#include "tests/sim/crash_world.h"
 
 #include <errno.h>
-#include <malloc.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "config.h"
 #include "host/sim.h"
 #include "plugins/qcow2/format.h"
-#include "tests/sim/qcow2_guest.h"
 #include "tests/test.h"
 
 enum { CRASHES = 25, BASE_BITS = 12 };
 
-static struct shared {
-    uint64_t states, recovering, kills, leaked, flushes, clean, errors, grown;
-    uint64_t commits, folded;
-    int failed;
-} * shared;
-
-static struct world {
-    uint64_t seed;
-    struct sim *sim;
-    const struct crash_stack *stack;
-    struct image_format f;
-    uint64_t snapshot;      /* a hash of what it holds */
-    uint64_t base;          /* of what is below */
-    bool resizes;           /* the disk becomes larger, now and then */
-    uint64_t size, asked;   /* the size that it has; or may have */
-    bool commits;           /* the image is folded into what is below, too */
-    bool begun;             /* that was begun: what is below may change */
-    bool midway;            /* a chain is being changed for it */
-    bool folded;            /* it is over: the image is no longer there */
-    char told[PERSON_TOLD]; /* how far it is */
-    struct blk_conf layer[8];
-    unsigned n;
-    struct loop *loop;
-    struct chain *chain;
-    struct guest guest;
-    struct chain_op op;
-    int status; /* 1: under way */
-} w;
+struct crash_shared *shared;
+struct crash_world w;
 
 void
 wrong(const char *fmt, ...)
@@ -526,69 +496,43 @@ world_make(uint64_t seed, crash_pick pick)
 }
 
 static void
-seed_run(uint64_t seed, crash_pick pick)
+record(const char *path)
+{
+    char below[500];
+
+    if (!path)
+        return;
+    w.log[0] = log_writes_begin(w.sim, "/image", path);
+    snprintf(below, sizeof(below), "%s.base", path);
+    if (w.stack->base != CRASH_NO_BASE)
+        w.log[1] = log_writes_begin(w.sim, "/base", below);
+}
+
+static void
+record_mark(const char *what, unsigned number)
+{
+    char text[40];
+
+    snprintf(text, sizeof(text), "%s %u", what, number);
+    log_writes_mark(w.log[0], text);
+    log_writes_mark(w.log[1], text);
+}
+
+void
+crash_seed(uint64_t seed, crash_pick pick, const char *path)
 {
     unsigned after = 0; /* lives without the image */
     bool killed = true;
 
     world_make(seed, pick);
+    record(path);
     for (unsigned i = 0; i < CRASHES && after < 3; i++) {
+        record_mark("life", i);
         killed = live(killed);
         after += w.folded;
     }
+    log_writes_end(w.log[0]);
+    log_writes_end(w.log[1]);
     shared->flushes += w.guest.flushes;
     shared->errors += w.guest.errors;
-}
-
-int
-crash_main(int argc, char **argv, crash_pick pick)
-{
-    uint64_t states = 50000, seed = 1;
-    bool one = false;
-
-    if (getenv("CHECK_LONG"))
-        states = 1000000;
-    else if (getenv("SANITIZED"))
-        states = 2000;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (!strcmp(argv[i], "--seed")) {
-            seed = strtoull(argv[i + 1], NULL, 0);
-            one = true;
-        } else if (!strcmp(argv[i], "--states")) {
-            states = strtoull(argv[i + 1], NULL, 0);
-        }
-    }
-    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(shared != MAP_FAILED);
-    log_level(0); /* no thread: a fork would take the locks that it holds */
-    for (; !shared->failed && shared->states < states; seed++) {
-        pid_t child = fork();
-        int status = 0;
-
-        REQUIRE(child >= 0);
-        if (!child) {
-            /* ./check has all memory filled, which would be most of the
-             * time: a few seeds with that are enough. */
-            if (seed % 17)
-                mallopt(M_PERTURB, 0);
-            seed_run(seed, pick);
-            _exit(0);
-        }
-        REQUIRE(waitpid(child, &status, 0) == child);
-        if (status && !shared->failed) {
-            printf("FAILED seed %" PRIu64 ": status %#x\n", seed, status);
-            shared->failed = 1;
-        }
-        if (one)
-            break;
-    }
-    printf("%" PRIu64 " crash states: %" PRIu64 " kills, %" PRIu64
-           " while opening, %" PRIu64 " with leaks; %" PRIu64
-           " clean ends, %" PRIu64 " resized, %" PRIu64 " commits, %" PRIu64
-           " to the end, %" PRIu64 " flushes, %" PRIu64 " errors\n",
-           shared->states, shared->kills, shared->recovering, shared->leaked,
-           shared->clean, shared->grown, shared->commits, shared->folded,
-           shared->flushes, shared->errors);
-    return shared->failed;
 }

@@ -21,7 +21,10 @@
  * come short, at any step: then what a request that failed wanted may be there
  * or not, and an end is clean or leaves the mark; the rest holds as ever.
  *
- *     PROGRAM [--seed N] [--states N]
+ *     PROGRAM [--seed N] [--states N] [--record FILE]
+ *
+ * With --record all that the seed's media were told is logged, in the format
+ * of log_writes.h: the image's in FILE, what is below in FILE.base.
  */
 #ifndef TESTS_SIM_QCOW2_CRASH_H
 #define TESTS_SIM_QCOW2_CRASH_H

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * crash_world.h: what the parts of the crash programs know of each other: the
+ * world of a seed and its lives (qcow2_crash.c), all states of one moment
+ * (crash_enum.c), seeds and what is counted (crash_main.c).
+ */
+#ifndef TESTS_SIM_CRASH_WORLD_H
+#define TESTS_SIM_CRASH_WORLD_H
+
+#include "tests/sim/log_writes.h"
+#include "tests/sim/qcow2_crash.h"
+#include "tests/sim/qcow2_guest.h"
+
+struct crash_shared {
+    uint64_t states, recovering, kills, leaked, flushes, clean, errors, grown;
+    uint64_t commits, folded;
+    int failed;
+};
+
+struct crash_world {
+    uint64_t seed;
+    struct sim *sim;
+    const struct crash_stack *stack;
+    struct image_format f;
+    uint64_t snapshot;      /* a hash of what it holds */
+    uint64_t base;          /* of what is below */
+    bool resizes;           /* the disk becomes larger, now and then */
+    uint64_t size, asked;   /* the size that it has; or may have */
+    bool commits;           /* the image is folded into what is below, too */
+    bool begun;             /* that was begun: what is below may change */
+    bool midway;            /* a chain is being changed for it */
+    bool folded;            /* it is over: the image is no longer there */
+    char told[PERSON_TOLD]; /* how far it is */
+    struct blk_conf layer[8];
+    unsigned n;
+    struct loop *loop;
+    struct chain *chain;
+    struct guest guest;
+    struct chain_op op;
+    int status;                /* 1: under way */
+    struct log_writes *log[2]; /* of the image, and of what is below */
+};
+
+extern struct crash_shared *shared;
+extern struct crash_world w;
+
+/* All lives of a seed.  record: NULL, or where its writes are logged. */
+void crash_seed(uint64_t seed, crash_pick, const char *record);
+
+#endif
