@@ -61,13 +61,8 @@ plugin_commits(const char *name)
 {
     char why[200];
     const struct blk_plugin *p = plugin_find(name, why, sizeof why);
-    const char *at = p ? p->commands : NULL;
 
-    while (at && strncmp(at, "commit ", 7)) {
-        at = strchr(at, '\n');
-        at = at && at[1] ? at + 1 : NULL;
-    }
-    return at;
+    return p && (p->can & BLK_CAN_COMMIT);
 }
 
 /* name NULL: the uppermost that can be committed.  NULL: why says it. */

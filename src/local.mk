@@ -5,8 +5,7 @@ blktapd_SOURCES = src/main.c src/daemon.c src/daemon.h src/privileges.c \
 	src/lastconf.c src/lastconf.h src/conffile.c src/conffile.h \
 	src/folder.c src/folder.h \
 	src/live.c src/snapshot.c src/commit.c src/keep.c src/keep.h \
-	src/scratch.c src/scratch.h \
-	plugins/qcow2/blank.c plugins/qcow2/format.h
+	src/scratch.c src/scratch.h
 blktapd_LDADD = libcontrol.a libfront.a libringclient.la libxenbus.a libdisk.a libchannel.a \
 	libblkconfig.a libchain.a libhost.a $(XEN_LIBS) $(URING_LIBS) $(CONFIG_LIBS) $(JSON_LIBS) \
 	$(SYSTEMD_LIBS) $(SECCOMP_LIBS) $(EV_LIBS) -ldl -lpthread

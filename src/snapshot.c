@@ -26,9 +26,9 @@
 
 #include "daemon.h"
 #include "folder.h"
-#include "plugins/qcow2/format.h"
 
-enum { NAME_SIZE = 16, BELOW_SIZE = 256, BACKING_SIZE = Q2_NAME_MAX + 1 };
+/* BACKING: formats that hold a longer name are few. */
+enum { NAME_SIZE = 16, BELOW_SIZE = 256, BACKING_SIZE = 1024 };
 
 /* Where the overlay comes, and what it says of what is below. */
 struct place {
@@ -36,6 +36,7 @@ struct place {
     char below[BELOW_SIZE];     /* of the layer that it is above */
     char backing[BACKING_SIZE]; /* a file that other programs can open; or "" */
     const char *format;         /* of it */
+    const struct blk_plugin *maker; /* of the overlay; NULL: there is none */
 };
 
 struct snapshot {
@@ -44,8 +45,7 @@ struct snapshot {
     char disk[64], file[PATH_MAX];
     struct place place;
     uint64_t size;
-    uint8_t *bytes; /* Q2_BLANK_BYTES */
-    int status;     /* of the work */
+    int status; /* of the work */
     char why[PATH_MAX + 200];
     chain_done *done;
     void *arg;
@@ -65,42 +65,74 @@ layer_option(const struct blk_conf *layer, const char *key)
     return NULL;
 }
 
+static const struct blk_plugin *
+layer_plugin(const struct blk_conf *layer)
+{
+    char why[256];
+
+    return plugin_find(layer->plugin, why, sizeof why);
+}
+
 /* The topmost layer that holds data. */
 static unsigned
 chain_store(const struct chain_spec *chain)
 {
     const struct blk_plugin *p;
-    char why[256];
     unsigned i;
 
     for (i = 0; i + 1 < chain->n; i++) {
-        p = plugin_find(chain->layer[i].plugin, why, sizeof why);
+        p = layer_plugin(&chain->layer[i]);
         if (p && p->tail != BLK_MIDDLE)
             break;
     }
     return i;
 }
 
-/* A raw file as it is, or an image that names what it is over, or is over
- * nothing: with any other, a program that went by the name would read something
- * else than the disk. */
+/* A file that is all of the disk from this layer on, or that names the rest:
+ * with any other, a program that went by the name would read something else. */
 static void
 place_backing(struct place *place, const struct chain_spec *chain, unsigned at)
 {
     const struct blk_conf *layer = &chain->layer[at];
-    const char *path = layer_option(layer, "path");
+    const struct blk_plugin *p = layer_plugin(layer);
+    const struct blk_image *image = p ? p->image : NULL;
+    const char *path = image ? layer_option(layer, image->path) : NULL;
 
     place->backing[0] = '\0';
     if (!path || strlen(path) >= sizeof place->backing)
         return;
-    if (!strcmp(layer->plugin, "file"))
-        place->format = "raw";
-    else if (!strcmp(layer->plugin, "qcow2") &&
-             (at + 1 == chain->n || layer_option(layer, "backing")))
-        place->format = "qcow2";
-    else
+    if (at + 1 < chain->n &&
+        (!image->backing || !layer_option(layer, image->backing)))
         return;
+    place->format = image->format;
     snprintf(place->backing, sizeof place->backing, "%s", path);
+}
+
+/* The first that can, by name. */
+static void
+maker_find(void *ctx, const struct blk_plugin *p)
+{
+    const struct blk_plugin **maker = ctx;
+
+    if (!*maker && p->image && p->image->overlay)
+        *maker = p;
+}
+
+/* One that the disk has already, or else any that there is. */
+static const struct blk_plugin *
+place_maker(const struct chain_spec *chain)
+{
+    const struct blk_plugin *maker = NULL, *p;
+    unsigned i;
+
+    for (i = 0; i < chain->n; i++) {
+        p = layer_plugin(&chain->layer[i]);
+        if (p)
+            maker_find(&maker, p);
+    }
+    if (!maker)
+        plugin_each(maker_find, &maker);
+    return maker;
 }
 
 static bool
@@ -123,6 +155,7 @@ place_find(struct place *place, const struct chain_spec *chain)
     memset(place, 0, sizeof *place);
     snprintf(place->below, sizeof place->below, "%s", chain->layer[at].name);
     place_backing(place, chain, at);
+    place->maker = place_maker(chain);
     do
         snprintf(place->name, sizeof place->name, "snap%u", number++);
     while (name_taken(chain, place->name));
@@ -132,7 +165,7 @@ static bool
 place_equal(const struct place *a, const struct place *b)
 {
     return !strcmp(a->name, b->name) && !strcmp(a->below, b->below) &&
-           !strcmp(a->backing, b->backing);
+           !strcmp(a->backing, b->backing) && a->maker == b->maker;
 }
 
 /* ---- the end ------------------------------------------------------------- */
@@ -141,19 +174,29 @@ static void
 snapshot_over(struct snapshot *s, int status, const char *why, uint64_t took_ns)
 {
     s->done(s->arg, status, why, took_ns);
-    free(s->bytes);
     free(s);
 }
 
+/* Whatever the option is called that names it. */
 static bool
-chain_has(const struct conf_disk *cd, const char *path)
+layer_names(const struct blk_conf *layer, const char *file)
+{
+    unsigned i;
+
+    for (i = 0; i < layer->n; i++) {
+        if (!strcmp(layer->kv[i].value, file))
+            return true;
+    }
+    return false;
+}
+
+static bool
+chain_has(const struct conf_disk *cd, const char *file)
 {
     unsigned i;
 
     for (i = 0; cd && i < cd->chain.n; i++) {
-        const char *its = layer_option(&cd->chain.layer[i], "path");
-
-        if (its && !strcmp(its, path))
+        if (layer_names(&cd->chain.layer[i], file))
             return true;
     }
     return false;
@@ -189,34 +232,17 @@ snapshot_changed(void *arg, int status, const char *why, uint64_t took_ns)
 
 /* 0 or -errno. */
 static int
-write_all(int fd, const uint8_t *p, size_t n)
-{
-    size_t at = 0;
-
-    while (at < n) {
-        ssize_t done = pwrite(fd, p + at, n - at, (off_t)at);
-
-        if (!done)
-            return -ENOSPC;
-        if (done < 0 && errno != EINTR)
-            return -errno;
-        if (done > 0)
-            at += (size_t)done;
-    }
-    return 0;
-}
-
-static int
 image_write(int fd, const struct snapshot *s)
 {
-    const char *backing = s->place.backing[0] ? s->place.backing : NULL;
-    uint64_t length;
-    int rc = q2_blank(s->bytes, s->size, backing, s->place.format, &length);
+    const struct blk_image *image = s->place.maker->image;
+    struct blk_overlay o = { .fd = fd, .size = s->size };
+    int rc;
 
-    if (!rc)
-        rc = write_all(fd, s->bytes, Q2_BLANK_BYTES);
-    if (!rc && ftruncate(fd, (off_t)length))
-        rc = -errno;
+    if (s->place.backing[0] && image->backing) {
+        o.backing = s->place.backing;
+        o.format = s->place.format;
+    }
+    rc = image->overlay(&o);
     if (!rc && fsync(fd))
         rc = -errno;
     return rc ? rc : folder_sync(s->file);
@@ -280,17 +306,18 @@ put_quoted(FILE *f, const char *key, const char *value)
 static char *
 layer_text(const struct snapshot *s)
 {
+    const struct blk_image *image = s->place.maker->image;
     char *text = NULL;
     size_t size;
     FILE *f = open_memstream(&text, &size);
 
     if (!f)
         return NULL;
-    put_quoted(f, "plugin", "qcow2");
+    put_quoted(f, "plugin", s->place.maker->name);
     put_quoted(f, "name", s->place.name);
-    put_quoted(f, "path", s->file);
-    if (s->place.backing[0])
-        put_quoted(f, "backing", s->place.backing);
+    put_quoted(f, image->path, s->file);
+    if (s->place.backing[0] && image->backing)
+        put_quoted(f, image->backing, s->place.backing);
     if (fclose(f)) {
         free(text);
         return NULL;
@@ -419,10 +446,7 @@ daemon_snapshot(void *daemon, const char *disk, const char *file,
         return;
     }
     s = calloc(1, sizeof *s);
-    if (s)
-        s->bytes = malloc(Q2_BLANK_BYTES);
-    if (!s || !s->bytes) {
-        free(s);
+    if (!s) {
         done(arg, -ENOMEM, "out of memory", 0);
         return;
     }
@@ -432,5 +456,11 @@ daemon_snapshot(void *daemon, const char *disk, const char *file,
     snprintf(s->disk, sizeof s->disk, "%s", disk);
     snprintf(s->file, sizeof s->file, "%s", file);
     place_find(&s->place, &disk_conf(running)->chain);
-    disk_show(running, snapshot_shown, s);
+    if (!s->place.maker)
+        snapshot_over(s, -ENOENT,
+                      "expected a plugin that can make an overlay, found none "
+                      "in the folder of plugins",
+                      0);
+    else
+        disk_show(running, snapshot_shown, s);
 }

@@ -32,7 +32,7 @@
 extern "C" {
 #endif
 
-#define BLK_ABI 3
+#define BLK_ABI 4
 
 /* What a request asks for.  BLK_ZERO: the range reads back as zeroes. */
 enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZERO, BLK_OPS };
@@ -122,6 +122,47 @@ struct blk_counter {
     const char *help;
 };
 
+/* ---- what the daemon asks of a plugin by itself ---------------------------
+ */
+
+/* Commands that a plugin understands in these very words, and that more than a
+ * person gives.  They begin something, and stats() tells the rest. */
+enum blk_can {
+    /* "resize BYTES": the layer has a size of its own, and it becomes this.
+     * stats() has resizing_to, bytes, until that is over, and after one that
+     * failed resize_failed, a sentence. */
+    BLK_CAN_RESIZE = 1,
+    /* "commit": what the layer holds goes to what is below.  "commit status"
+     * tells commit, a word: copying, paused, ready; failed (commit_failed says
+     * why), none; and commit_done, commit_of and commit_copied, bytes.  "commit
+     * pause", "resume" and "cancel".  "commit end WORD", when it is ready: from
+     * then on a pause() succeeds only with all of it below and flushed, so that
+     * the layer can be taken out, until "commit again WORD". */
+    BLK_CAN_COMMIT = 2
+};
+
+/* An empty file that is to be an image with nothing in it. */
+struct blk_overlay {
+    int fd;        /* lent */
+    uint64_t size; /* of the disk, bytes */
+    /* The file with what it is over, as other programs are to find it, and the
+     * name of its format; or NULL, both: it is to name none. */
+    const char *backing, *format;
+};
+
+/* Of a plugin whose layers have files that other programs can read. */
+struct blk_image {
+    const char *format; /* its name, as in what is over such a file: "raw" */
+    const char *path;   /* the option that names the file */
+    /* The option that is set when the file itself tells, to others, what the
+     * layer below holds; NULL: there is none.  A layer that is not the last
+     * and has it not set is no disk for anybody else. */
+    const char *backing;
+    /* Makes that file; NULL: can't.  On a worker thread: may block.  The daemon
+     * makes it durable, or removes it.  0 or -errno. */
+    int (*overlay)(const struct blk_overlay *);
+};
+
 /* Where in a chain a plugin may stand.  BLK_EITHER: blk_last() tells. */
 enum blk_place {
     BLK_MIDDLE, /* passes requests on: another layer must be below */
@@ -194,6 +235,8 @@ struct blk_plugin {
     /* 0 or -errno; what it has to say, also why not, goes to out. */
     int (*command)(struct blk_layer *, int argc, char **argv, struct blk_out *);
     const char *commands; /* one line of usage per command, for help */
+    uint32_t can;         /* enum blk_can; it needs command() and stats() */
+    const struct blk_image *image;
 };
 
 /* What modules find in the daemon stays visible under -fvisibility=hidden. */

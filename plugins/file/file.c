@@ -386,6 +386,8 @@ file_limits(struct blk_layer *l, struct blk_limits *limits)
     }
 }
 
+static const struct blk_image file_image = { .format = "raw", .path = "path" };
+
 BLK_PLUGIN(file) = {
     .abi = BLK_ABI,
     .self_size = sizeof(struct file),
@@ -406,4 +408,5 @@ BLK_PLUGIN(file) = {
     .command = file_command,
     .commands = "info\n"
                 "rescan\n",
+    .image = &file_image,
 };

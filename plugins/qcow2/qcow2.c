@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "plugins/qcow2/overlay.h"
+
 static const char *const directs[] = { "auto", "on", "off", NULL };
 
 static const struct blk_option options[] = {
@@ -272,6 +274,13 @@ qcow2_command(struct blk_layer *l, int argc, char **argv, struct blk_out *out)
     return -EINVAL;
 }
 
+static const struct blk_image qcow2_image = {
+    .format = "qcow2",
+    .path = "path",
+    .backing = "backing",
+    .overlay = q2_overlay,
+};
+
 BLK_PLUGIN(qcow2) = {
     .abi = BLK_ABI,
     .self_size = sizeof(struct qcow2),
@@ -297,4 +306,6 @@ BLK_PLUGIN(qcow2) = {
     .commands = "info\n"
                 "resize BYTES\n"
                 "commit [pause|resume|cancel|status]\n",
+    .can = BLK_CAN_RESIZE | BLK_CAN_COMMIT,
+    .image = &qcow2_image,
 };

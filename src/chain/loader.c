@@ -45,6 +45,21 @@ __attribute__((used)) export_fn *const chain_exports[] = {
 
 /* ---- is it one? ---------------------------------------------------------- */
 
+/* Of a file's path, and, if it has one, of what is below. */
+static bool
+image_options_are(const struct blk_plugin *p)
+{
+    const struct blk_image *image = p->image;
+    const struct blk_option *o;
+    bool path = false, backing = !image->backing;
+
+    for (o = p->options; o && o->name; o++) {
+        path = path || (image->path && !strcmp(o->name, image->path));
+        backing = backing || !strcmp(o->name, image->backing);
+    }
+    return path && backing && image->format;
+}
+
 /* NULL, or what is wrong with it. */
 static const char *
 plugin_wrong(const struct blk_plugin *p, const char *name)
@@ -61,6 +76,10 @@ plugin_wrong(const struct blk_plugin *p, const char *name)
         return "it has no place in a chain that there is";
     if (p->own && !p->done)
         return "it makes requests, but has no done()";
+    if (p->can && (!p->command || !p->stats))
+        return "it can be told something, but has no command() or no stats()";
+    if (p->image && !image_options_are(p))
+        return "its files have no format, or an option that there is not";
     return NULL;
 }
 

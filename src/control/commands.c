@@ -230,7 +230,7 @@ layer_resizable(const struct chain_spec *spec)
         const struct blk_plugin *p =
             plugin_find(spec->layer[i].plugin, why, sizeof(why));
 
-        if (p && p->commands && strstr(p->commands, "resize BYTES\n"))
+        if (p && (p->can & BLK_CAN_RESIZE))
             return spec->layer[i].name;
     }
     return NULL;
@@ -251,9 +251,9 @@ resize_to(struct disk *d, struct control_call *call, const char *text)
     }
     if (!layer) {
         control_fail(call,
-                     "disk %s: expected a layer that has a size of its own "
-                     "(qcow2), found none: make its medium larger, then say "
-                     "resize without a size",
+                     "disk %s: expected a layer that has a size of its own, "
+                     "found none: make its medium larger, then say resize "
+                     "without a size",
                      disk_conf(d)->name);
         return;
     }

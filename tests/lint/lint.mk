@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 dist_check_SCRIPTS += tests/lint/spdx tests/lint/format tests/lint/size \
-	tests/lint/workplace tests/lint/systemd-score tests/lint/mistakes
+	tests/lint/workplace tests/lint/systemd-score tests/lint/mistakes \
+	tests/lint/plugin_names
 TESTS += tests/lint/spdx tests/lint/format tests/lint/size \
-	tests/lint/workplace tests/lint/systemd-score tests/lint/mistakes
+	tests/lint/workplace tests/lint/systemd-score tests/lint/mistakes \
+	tests/lint/plugin_names
 EXTRA_DIST += tests/lint/files.sh
 
 dist_check_SCRIPTS += tests/lint/manpages tests/lint/options

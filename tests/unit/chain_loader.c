@@ -24,8 +24,38 @@ static const struct blk_plugin plugin_maker = {
     .name = "maker",
     .help = "makes requests and forgets them",
 };
+static const struct blk_plugin plugin_mute = {
+    .abi = BLK_ABI,
+    .ops = BLK_ALL_OPS,
+    .name = "mute",
+    .help = "would be resized, but can't be asked",
+    .can = BLK_CAN_RESIZE,
+};
+static const struct blk_option image_options[] = {
+    { .name = "where", .type = BLK_PATH, .help = "a file" },
+    { 0 },
+};
+static const struct blk_image image_wrong = { .format = "x", .path = "here" },
+                              image_right = { .format = "x", .path = "where" };
+static const struct blk_plugin plugin_lost = {
+    .abi = BLK_ABI,
+    .ops = BLK_ALL_OPS,
+    .name = "lost",
+    .help = "has a file by an option that there is not",
+    .options = image_options,
+    .image = &image_wrong,
+};
+static const struct blk_plugin plugin_found = {
+    .abi = BLK_ABI,
+    .ops = BLK_ALL_OPS,
+    .name = "found",
+    .help = "has a file",
+    .options = image_options,
+    .image = &image_right,
+};
 const struct blk_plugin *const blk_plugins_static[] = {
-    &plugin_here, &plugin_ancient, &plugin_maker, &kit_tail, NULL,
+    &plugin_here, &plugin_ancient, &plugin_maker, &plugin_mute,
+    &plugin_lost, &plugin_found,   &kit_tail,     NULL,
 };
 
 static char why[400];
@@ -42,11 +72,18 @@ in_the_program(void)
 {
     CHECK(find("here") == &plugin_here);
     CHECK(!find("ancient"));
-    CHECK_STR(why, "plugin ancient: expected interface version 3, found 4: it "
+    CHECK_STR(why, "plugin ancient: expected interface version 4, found 5: it "
                    "was built for another blktapd");
     CHECK(!find("maker"));
     CHECK_STR(why, "plugin maker can't be used: it makes requests, but has no "
                    "done()");
+    CHECK(!find("mute"));
+    CHECK_STR(why, "plugin mute can't be used: it can be told something, but "
+                   "has no command() or no stats()");
+    CHECK(!find("lost"));
+    CHECK_STR(why, "plugin lost can't be used: its files have no format, or an "
+                   "option that there is not");
+    CHECK(find("found") == &plugin_found);
 }
 
 static void
@@ -69,7 +106,7 @@ refused(void)
 {
     setenv("BLKTAPD_PLUGINDIR", MODULES, 1);
     CHECK(!find("old"));
-    CHECK_STR(why, "plugin old: expected interface version 3, found 77: it was "
+    CHECK_STR(why, "plugin old: expected interface version 4, found 77: it was "
                    "built for another blktapd");
     CHECK(!find("renamed"));
     CHECK_STR(why,
@@ -115,7 +152,7 @@ each(void)
     log_tap(ignore, &lines);
     CHECK_EQ(plugin_each(count, &n), n);
     log_tap(NULL, NULL);
-    CHECK_EQ(n, 5); /* four in the program, one module */
+    CHECK_EQ(n, 8); /* seven in the program, one module */
     CHECK_EQ(lines, 5);
 }
 

@@ -71,6 +71,7 @@ test_memstream(char **text, size_t *size)
 #define open_memstream test_memstream
 #include "src/folder.c"
 #include "src/snapshot.c"
+#include "plugins/qcow2/overlay.c"
 #undef pwrite
 #undef fsync
 #undef ftruncate
@@ -81,9 +82,19 @@ test_memstream(char **text, size_t *size)
 
 /* ---- what is around it --------------------------------------------------- */
 
+/* Names of options that no real plugin has: nothing may know them by heart. */
+static const struct blk_image raw_image = { .format = "flat", .path = "at" },
+                              cow_image = { .format = "qcow2",
+                                            .path = "image",
+                                            .backing = "over",
+                                            .overlay = q2_overlay };
 static const struct blk_plugin middle = { .tail = BLK_MIDDLE },
                                tail = { .tail = BLK_TAIL },
-                               either = { .tail = BLK_EITHER };
+                               flat = { .tail = BLK_TAIL, .image = &raw_image },
+                               either = { .tail = BLK_EITHER,
+                                          .name = "cow",
+                                          .image = &cow_image };
+static bool has_maker;
 static struct conf_disk web;
 static struct conf tree;
 static struct daemon d = { .conf = &tree };
@@ -103,9 +114,28 @@ plugin_find(const char *name, char *why, size_t n)
     (void)why, (void)n;
     if (!strcmp(name, "trace") || !strcmp(name, "crypt"))
         return &middle;
-    if (!strcmp(name, "qcow2"))
+    if (!strcmp(name, "cow"))
         return &either;
-    return strcmp(name, "file") && strcmp(name, "nbd") ? NULL : &tail;
+    if (!strcmp(name, "file"))
+        return &flat;
+    return strcmp(name, "nbd") ? NULL : &tail;
+}
+
+int
+plugin_each(void (*cb)(void *, const struct blk_plugin *), void *ctx)
+{
+    static const struct blk_image unable = { .format = "x", .path = "x" };
+    static const struct blk_plugin other = { .name = "abc", .image = &unable },
+                                   late = { .name = "zyx",
+                                            .image = &cow_image };
+
+    cb(ctx, &middle);
+    cb(ctx, &other);
+    if (has_maker) {
+        cb(ctx, &either);
+        cb(ctx, &late);
+    }
+    return 4;
 }
 
 struct disk *
@@ -162,7 +192,7 @@ daemon_chain(void *daemon, const char *disk, const struct conf_edit *edit,
     snprintf(told.layer, sizeof told.layer, "%s", edit->layer);
     if (kept) {
         snprintf(path, sizeof path, "%s", ((struct snapshot *)arg)->file);
-        overlay_path[0] = (struct blk_kv){ .key = "path", .value = path };
+        overlay_path[0] = (struct blk_kv){ .key = "where", .value = path };
         kept_layer[0] = (struct blk_conf){ .kv = overlay_path, .n = 1 };
         web.chain = (struct chain_spec){ .layer = kept_layer, .n = 1 };
     }
@@ -179,21 +209,21 @@ log_line(enum blk_level level, const struct log_fields *f, const char *fmt, ...)
 /* ---- asking -------------------------------------------------------------- */
 
 static const struct blk_kv raw[] = { { .key = "lock", .value = "false" },
-                                     { .key = "path", .value = "/raw \"" } },
-                           image[] = { { .key = "path", .value = "/a.qcow2" },
-                                       { .key = "backing", .value = "b" } },
+                                     { .key = "at", .value = "/raw \"" } },
+                           image[] = { { .key = "image", .value = "/a.qcow2" },
+                                       { .key = "over", .value = "b" } },
                            server[] = { { .key = "uri", .value = "nbd://x" } };
 #define LAYER(what, how, kvs, count)                       \
     {                                                      \
         .plugin = what, .name = how, .kv = kvs, .n = count \
     }
 static const struct blk_conf stack[] = {
-    LAYER("trace", "t", NULL, 0),      LAYER("crypt", "c", NULL, 0),
-    LAYER("qcow2", "snap1", image, 2), LAYER("file", "f", raw, 2),
-    LAYER("crypt", "c", NULL, 0),      LAYER("nbd", "n", server, 1),
-    LAYER("qcow2", "q", image, 1),     LAYER("nbd", "n", server, 1),
-    LAYER("trace", "snap1", NULL, 0),  LAYER("trace", "snap2", NULL, 0),
-    LAYER("qcow2", "alone", image, 1),
+    LAYER("trace", "t", NULL, 0),     LAYER("crypt", "c", NULL, 0),
+    LAYER("cow", "snap1", image, 2),  LAYER("file", "f", raw, 2),
+    LAYER("crypt", "c", NULL, 0),     LAYER("nbd", "n", server, 1),
+    LAYER("cow", "q", image, 1),      LAYER("nbd", "n", server, 1),
+    LAYER("trace", "snap1", NULL, 0), LAYER("trace", "snap2", NULL, 0),
+    LAYER("cow", "alone", image, 1),
 };
 
 static char dir[] = "/tmp/daemon_snapshot.XXXXXX", file[64];
@@ -217,7 +247,7 @@ begin(unsigned from, unsigned n)
     memset(&told, 0, sizeof told);
     d.control = &loop;
     web.chain = (struct chain_spec){ .layer = stack + from, .n = n };
-    is_open = true;
+    is_open = has_maker = true;
     kept = false;
     chain_status = 0;
     asked = NULL;
@@ -280,8 +310,8 @@ comes_above_what_holds_data(void)
     CHECK_EQ(told.status, 0);
     CHECK_STR(told.at, "snap1");
     snprintf(want, sizeof want,
-             "plugin = \"qcow2\"; name = \"snap2\"; path = \"%s\"; "
-             "backing = \"/a.qcow2\"; ",
+             "plugin = \"cow\"; name = \"snap2\"; image = \"%s\"; "
+             "over = \"/a.qcow2\"; ",
              file);
     CHECK_STR(told.layer, want);
     CHECK_EQ(made().size, 65536);
@@ -291,11 +321,11 @@ comes_above_what_holds_data(void)
     go();
     CHECK_STR(told.at, "f");
     CHECK(strstr(told.layer, "name = \"snap1\""));
-    CHECK(strstr(told.layer, "backing = \"/raw \\\"\"; "));
+    CHECK(strstr(told.layer, "over = \"/raw \\\"\"; "));
     CHECK_EQ(made().size, 1073741825);
     CHECK_EQ(made().l1_entries, 3);
     CHECK_STR(made().backing, "/raw \"");
-    CHECK_STR(made().format, "raw");
+    CHECK_STR(made().format, "flat");
 }
 
 static void
@@ -305,14 +335,14 @@ names_only_what_others_can_open(void)
     go();
     CHECK_EQ(told.status, 0);
     CHECK_STR(told.at, "n");
-    CHECK(!strstr(told.layer, "backing"));
+    CHECK(!strstr(told.layer, "over"));
     CHECK_STR(made().backing, "");
     /* An image that is over something it does not name. */
     begin(6, 2);
     go();
     CHECK_EQ(told.status, 0);
     CHECK_STR(told.at, "q");
-    CHECK(!strstr(told.layer, "backing"));
+    CHECK(!strstr(told.layer, "over"));
     CHECK_STR(made().backing, "");
     /* Names that are taken. */
     begin(8, 3);
@@ -426,6 +456,10 @@ refuses(void)
     refused(file, -EROFS, "the disk is read-only");
     is_open = false;
     refused(file, -ENOTCONN, "the disk is not open");
+    CHECK(!is_left());
+    begin(4, 2);
+    has_maker = false;
+    refused(file, -ENOENT, "expected a plugin that can make an overlay");
     CHECK(!is_left());
 }
 
