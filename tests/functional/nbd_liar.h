@@ -41,8 +41,14 @@ enum liar_lie {
     LIAR_LIES
 };
 
+/* Throws of the dice, as long as there are some; after that they are 0. */
+struct liar_script {
+    const uint8_t *at, *end;
+};
+
 struct liar_conn {
     struct liar *liar;
+    struct liar_script *script; /* NULL: the throws are the seed's */
     pthread_t thread;
     int fd;
     atomic_bool over;

@@ -19,11 +19,26 @@ enum {
     HEADER = 20 /* of a chunk */
 };
 
+/* As many bytes as n wants. */
+static uint64_t
+script_dice(struct liar_script *s, uint64_t n)
+{
+    unsigned bytes = n <= 256 ? 1 : n <= 65536 ? 2 : 8;
+    uint64_t z = 0;
+
+    while (bytes-- > 0)
+        z = z << 8 | (s->at < s->end ? *s->at++ : 0);
+    return z % n;
+}
+
 uint64_t
 liar_dice(struct liar_conn *c, uint64_t n)
 {
-    uint64_t z = c->seed += 0x9e3779b97f4a7c15;
+    uint64_t z;
 
+    if (c->script)
+        return script_dice(c->script, n);
+    z = c->seed += 0x9e3779b97f4a7c15;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
     return (z ^ (z >> 31)) % n;

@@ -75,3 +75,20 @@ tests_functional_plugin_nbd_liar_LDFLAGS = $(plugin_test_ldflags)
 tests_functional_plugin_nbd_liar_LDADD = $(plugin_test_ldadd)
 dist_check_SCRIPTS += tests/functional/nbd_daemon
 TESTS += tests/functional/nbd_daemon
+
+# Servers that answer anything.
+dist_check_SCRIPTS += tests/fuzz/nbd.test
+EXTRA_DIST += tests/fuzz/nbd.c tests/fuzz/nbd_peer.c tests/fuzz/nbd_peer.h \
+	tests/fuzz/corpus/nbd
+if HAVE_FUZZ_CC
+TESTS += tests/fuzz/nbd.test
+FUZZ_TARGETS += tests/fuzz/nbd.fuzz
+tests/fuzz/nbd.fuzz: tests/fuzz/nbd.c tests/fuzz/nbd_peer.c \
+		tests/fuzz/nbd_peer.h tests/functional/nbd_liar_reply.c \
+		$(nbd_sources) $(libchain_a_SOURCES) $(libhost_a_SOURCES)
+	$(FUZZ_BUILD) -DBLK_STATIC $(NBD_CFLAGS) \
+		-Wl,--wrap=nbd_aio_connect_uri -Wl,--wrap=nbd_poll \
+		$(filter %.c,$^) $(HOST_LIBS) $(NBD_LIBS) -ldl
+tests/fuzz/nbd.log: tests/fuzz/nbd.fuzz
+CLEANFILES += tests/fuzz/nbd.fuzz
+endif
