@@ -24,6 +24,8 @@
 
 #include "front/private.h"
 
+enum { USUAL_SEGMENTS = 32 };
+
 static uint64_t
 now(const struct front *f)
 {
@@ -227,14 +229,18 @@ tick(struct blk_timer *t)
 
 /* ---- news ---------------------------------------------------------------- */
 
+/* As many pages as the longest request has are never lent: so that is at most
+ * a fifth of them, or what Linux asks for by itself, and never more than half.
+ */
 static unsigned
 segments_of(const struct front *f, const struct front_info *info)
 {
-    unsigned n = info->segments;
+    unsigned most = f->conf.pages / 5;
 
-    if (n > f->conf.pages / 2)
-        n = f->conf.pages / 2;
-    return n;
+    if (most < USUAL_SEGMENTS)
+        most = f->conf.pages / 2 < USUAL_SEGMENTS ? f->conf.pages / 2
+                                                  : USUAL_SEGMENTS;
+    return info->segments < most ? info->segments : most;
 }
 
 /* What was promised above can't be taken back under way. */

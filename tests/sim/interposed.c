@@ -366,8 +366,8 @@ copies_what_is_too_much(void)
         CHECK_EQ(io[i].error, 0);
     }
     CHECK(!memcmp(g.disk, guest.memory, MEMORY));
-    /* Half of 256 pages is kept for the longest request: 4 times 32. */
-    check_copies(0, 4, 28);
+    /* A fifth of 320 pages is kept for the longest request: 8 times 32. */
+    check_copies(0, 8, 24);
     end();
 }
 
