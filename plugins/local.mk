@@ -22,7 +22,7 @@ nbd_sources = plugins/nbd/nbd.c plugins/nbd/nbd.h plugins/nbd/connect.c \
 	plugins/nbd/kept.h
 null_sources = plugins/null/null.c
 qcow2_sources = plugins/qcow2/qcow2.c plugins/qcow2/qcow2.h \
-	plugins/qcow2/format.h plugins/qcow2/header.c plugins/qcow2/lock.c \
+	plugins/qcow2/format.h plugins/qcow2/wait.h plugins/qcow2/header.c plugins/qcow2/lock.c \
 	plugins/qcow2/image.c plugins/qcow2/cache.c plugins/qcow2/map.c \
 	plugins/qcow2/alloc.c plugins/qcow2/free.c plugins/qcow2/grow.c \
 	plugins/qcow2/commit.c plugins/qcow2/resize.c \
@@ -30,7 +30,7 @@ qcow2_sources = plugins/qcow2/qcow2.c plugins/qcow2/qcow2.h \
 	plugins/qcow2/fetch.c plugins/qcow2/unpack.c plugins/qcow2/write.c \
 	plugins/qcow2/range.c plugins/qcow2/rw.c plugins/qcow2/pause.c \
 	plugins/qcow2/mend.c plugins/qcow2/open.c plugins/qcow2/tables.c \
-	plugins/qcow2/ephemeral.c plugins/qcow2/blank.c \
+	plugins/qcow2/ephemeral.c plugins/qcow2/blank.c plugins/qcow2/data.c \
 	plugins/qcow2/overlay.c plugins/qcow2/overlay.h
 vbd_sources = plugins/vbd/vbd.c
 trace_sources = plugins/trace/trace.c plugins/trace/writer.c \

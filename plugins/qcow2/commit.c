@@ -86,6 +86,8 @@ old_entry(struct qcow2 *s, uint64_t e, enum q2_space space)
 {
     uint64_t at, len;
 
+    if (q2_is_apart(s))
+        return; /* nothing counts it */
     if (e & Q2_PACKED) {
         q2_map_packed(s, e, &at, &len);
         len = ((at + len - 1) >> s->cluster_bits) - (at >> s->cluster_bits) + 1;

@@ -83,7 +83,7 @@ fetch_data(struct q2_fetch *f)
 
     f->io.done = fetch_read;
     f->io.data = f;
-    q2_readv(f->s, &f->io, f->run.host, f->v, n, f->piece);
+    q2_data_readv(f->s, &f->io, f->run.host, f->v, n, f->piece);
 }
 
 void

@@ -49,11 +49,15 @@ enum q2_incompatible {
     Q2_EXTENDED = 16    /* L2 entries with subclusters */
 };
 
+/* Void when somebody writes who does not know them. */
+enum q2_autoclear { Q2_RAW_DATA = 2 /* the data file is the disk, raw */ };
+
 /* Header extensions. */
-#define Q2_EXT_END      0u
-#define Q2_EXT_FORMAT   0xe2792acau /* of the backing file */
-#define Q2_EXT_FEATURES 0x6803f857u
-enum { Q2_FEATURE_LEN = 48 }; /* type, bit, and 46 bytes of name */
+#define Q2_EXT_END       0u
+#define Q2_EXT_FORMAT    0xe2792acau /* of the backing file */
+#define Q2_EXT_FEATURES  0x6803f857u
+#define Q2_EXT_DATA_FILE 0x44415441u /* its name */
+enum { Q2_FEATURE_LEN = 48 };        /* type, bit, and 46 bytes of name */
 
 enum {
     Q2_CLUSTER_BITS_MIN = 9,
@@ -67,7 +71,7 @@ enum {
 #define Q2_SIZE_MAX (((uint64_t)1 << 56) - 512) /* of a disk */
 
 /* Entries of L1 and L2. */
-#define Q2_COPIED ((uint64_t)1 << 63) /* its refcount is one */
+#define Q2_COPIED ((uint64_t)1 << 63) /* its refcount is one; it is there */
 #define Q2_PACKED ((uint64_t)1 << 62) /* compressed */
 #define Q2_ZERO   ((uint64_t)1)       /* L2 of version 3, not extended */
 #define Q2_OFFSET UINT64_C(0x00fffffffffffe00)
@@ -117,8 +121,9 @@ struct q2_header {
     uint32_t refcount_order, length, snapshots, compression;
     uint64_t size, l1, reftable, snapshot_table;
     uint64_t incompatible, compatible, autoclear;
-    char backing[Q2_NAME_MAX + 1]; /* "": none */
-    char format[32];               /* of it; "": not said */
+    char backing[Q2_NAME_MAX + 1];   /* "": none */
+    char format[32];                 /* of it; "": not said */
+    char data_file[Q2_NAME_MAX + 1]; /* "": it names none */
 };
 
 enum { Q2_ZLIB, Q2_ZSTD };

@@ -120,16 +120,12 @@ feature_name(const struct judge *j, const struct q2_header *h, unsigned bit,
 static int
 judge_features(const struct judge *j, const struct q2_header *h)
 {
-    const uint64_t known = Q2_DIRTY | Q2_CORRUPT | Q2_COMPRESSION | Q2_EXTENDED;
+    const uint64_t known =
+        Q2_DIRTY | Q2_CORRUPT | Q2_DATA_FILE | Q2_COMPRESSION | Q2_EXTENDED;
     uint64_t strange = h->incompatible & ~known;
     char name[64];
     unsigned bit = 0;
 
-    if (strange & Q2_DATA_FILE)
-        return refuse(j, -EOPNOTSUPP,
-                      "expected an image that holds its data itself, found one "
-                      "with an external data file: convert it with qemu-img "
-                      "convert");
     if (!strange)
         return 0;
     while (!(strange >> bit & 1))
@@ -234,14 +230,40 @@ judge_version3(const struct judge *j, struct q2_header *h)
     return judge_features(j, h);
 }
 
-/* The name is for comparing and for sentences: it is never opened. */
+/* Its clusters are where the guest has them, so none can be there twice. */
 static int
-judge_backing(const struct judge *j, struct q2_header *h)
+judge_data_file(const struct judge *j, struct q2_header *h, const uint8_t *name,
+                uint32_t len)
+{
+    if (!(h->incompatible & Q2_DATA_FILE))
+        return 0;
+    if (len > Q2_NAME_MAX || (len && memchr(name, '\0', len)))
+        return refuse(j, -EINVAL,
+                      "expected a name of a data file of at most %d bytes, "
+                      "without zero bytes",
+                      Q2_NAME_MAX);
+    memcpy(h->data_file, name, len);
+    if (h->snapshots)
+        return refuse(j, -EINVAL,
+                      "expected no snapshots with a data file, found %u",
+                      h->snapshots);
+    if (h->backing[0] && (h->autoclear & Q2_RAW_DATA))
+        return refuse(j, -EINVAL,
+                      "expected no backing file with a raw data file, found "
+                      "\"%.80s\"",
+                      h->backing);
+    return 0;
+}
+
+/* Names are for comparing and for sentences: they are never opened. */
+static int
+judge_names(const struct judge *j, struct q2_header *h)
 {
     uint64_t at = q2_get64(j->p + Q2_AT_BACKING);
     uint32_t len = q2_get32(j->p + Q2_AT_BACKING_LEN);
     uint32_t type, n;
-    size_t ext = h->length, data, end = j->n;
+    size_t ext = h->length, data, end = j->n, name = 0;
+    uint32_t name_len = 0;
 
     if (at) {
         if (!len || len > Q2_NAME_MAX || at > j->n || len > j->n - at)
@@ -260,8 +282,10 @@ judge_backing(const struct judge *j, struct q2_header *h)
     while (extension_next(j, end, &ext, &type, &data, &n)) {
         if (type == Q2_EXT_FORMAT)
             name_copy(h->format, sizeof(h->format), j->p + data, n);
+        if (type == Q2_EXT_DATA_FILE)
+            name = data, name_len = n;
     }
-    return 0;
+    return judge_data_file(j, h, j->p + name, name_len);
 }
 
 static int
@@ -317,7 +341,7 @@ q2_header_parse(struct q2_header *h, const uint8_t *p, size_t n, char *why,
     if (!error)
         error = judge_tables(&j, h);
     if (!error)
-        error = judge_backing(&j, h);
+        error = judge_names(&j, h);
     return error;
 }
 

@@ -34,6 +34,9 @@ q2_image_unref(struct qcow2 *s, struct q2_image *image)
         keeper = image->keeper;
         if (image->file)
             blk_file_close(s->layer, image->file);
+        if (image->data)
+            blk_file_close(s->layer, image->data);
+        free(image->data_path);
         free(image);
     }
 }
@@ -58,6 +61,18 @@ q2_corrupt(struct qcow2 *s, const char *fmt, ...)
 
 /* ---- one I/O ------------------------------------------------------------- */
 
+static bool
+io_is_data(const struct q2_io *q)
+{
+    return q->s->image->data && q->io.file == q->s->image->data;
+}
+
+static const char *
+io_path(const struct q2_io *q)
+{
+    return io_is_data(q) ? q->s->data_file : q->s->path;
+}
+
 static void io_next(struct q2_io *q);
 
 static void
@@ -72,7 +87,7 @@ file_full(struct q2_io *q)
     blk_log(s->layer, BLK_ERR,
             "%s: no space left for a write of %" PRIu64 " bytes at %" PRIu64
             ": its file system is full",
-            s->path, q->left, q->at);
+            io_path(q), q->left, q->at);
     s->full_ns = now ? now : 1;
 }
 
@@ -118,7 +133,9 @@ io_zero_rest(struct q2_io *q)
 static bool
 io_at_end(const struct q2_io *q, uint64_t n)
 {
-    const struct blk_file_info *info = &q->s->image->info;
+    const struct q2_image *image = q->s->image;
+    const struct blk_file_info *info =
+        io_is_data(q) ? &image->data_info : &image->info;
 
     return !n || (info->direct && n % info->block);
 }
@@ -164,14 +181,12 @@ io_next(struct q2_io *q)
     blk_io_start(q->s->layer, &q->io);
 }
 
+/* op and the file are set. */
 static void
-io_begin(struct qcow2 *s, struct q2_io *q, enum blk_io_op op, uint64_t at,
-         struct iovec *v, uint32_t n, uint64_t len)
+io_begin(struct qcow2 *s, struct q2_io *q, uint64_t at, struct iovec *v,
+         uint32_t n, uint64_t len)
 {
-    memset(&q->io, 0, sizeof(q->io));
     q->s = s;
-    q->io.op = op;
-    q->io.file = s->image->file;
     q->io.done = io_done;
     q->io.data = q;
     q->v = v;
@@ -182,11 +197,46 @@ io_begin(struct qcow2 *s, struct q2_io *q, enum blk_io_op op, uint64_t at,
     io_next(q);
 }
 
+static void
+io_clear(struct q2_io *q, enum blk_io_op op, struct blk_file *file)
+{
+    memset(&q->io, 0, sizeof(q->io));
+    q->io.op = op;
+    q->io.file = file;
+}
+
+static struct blk_file *
+data_of(const struct q2_image *image)
+{
+    return image->data ? image->data : image->file;
+}
+
 void
 q2_readv(struct qcow2 *s, struct q2_io *q, uint64_t at, struct iovec *v,
          uint32_t n, uint64_t len)
 {
-    io_begin(s, q, BLK_IO_READ, at, v, n, len);
+    io_clear(q, BLK_IO_READ, s->image->file);
+    io_begin(s, q, at, v, n, len);
+}
+
+void
+q2_data_readv(struct qcow2 *s, struct q2_io *q, uint64_t at, struct iovec *v,
+              uint32_t n, uint64_t len)
+{
+    io_clear(q, BLK_IO_READ, data_of(s->image));
+    io_begin(s, q, at, v, n, len);
+}
+
+void
+q2_data_writev(struct qcow2 *s, struct q2_io *q, uint64_t at, struct iovec *v,
+               uint32_t n, uint64_t len)
+{
+    if (!s->image->data) {
+        q2_writev(s, q, at, v, n, len);
+        return;
+    }
+    io_clear(q, BLK_IO_WRITE, s->image->data);
+    io_begin(s, q, at, v, n, len);
 }
 
 void
@@ -197,7 +247,8 @@ q2_writev(struct qcow2 *s, struct q2_io *q, uint64_t at, struct iovec *v,
 
     if (end > s->fresh)
         s->fresh = end;
-    io_begin(s, q, BLK_IO_WRITE, at, v, n, len);
+    io_clear(q, BLK_IO_WRITE, s->image->file);
+    io_begin(s, q, at, v, n, len);
 }
 
 void
@@ -220,14 +271,28 @@ q2_write(struct qcow2 *s, struct q2_io *q, uint64_t at, const void *from,
 /* The kernel reports lost writes once; a later sync that succeeds proves
  * nothing.  So the disk ends until it is opened again. */
 static void
-sync_failed(struct qcow2 *s, int error)
+sync_failed(const struct q2_io *q, int error)
 {
+    struct qcow2 *s = q->s;
+
     if (!s->image->failed)
         blk_fatal(s->layer, -EIO,
                   "%s: sync failed (%s): writes may be lost, no more are taken "
                   "until the file is opened again",
-                  s->path, strerror(-error));
+                  io_path(q), strerror(-error));
     s->image->failed = true;
+}
+
+static void sync_done(struct blk_io *io);
+
+static void
+sync_start(struct q2_io *q, struct blk_file *file)
+{
+    io_clear(q, BLK_IO_SYNC, file);
+    q->io.done = sync_done;
+    q->io.data = q;
+    q->retries = 0;
+    blk_io_start(q->s->layer, &q->io);
 }
 
 static void
@@ -242,9 +307,13 @@ sync_done(struct blk_io *io)
         return;
     }
     if (io->status < 0)
-        sync_failed(s, (int)io->status);
+        sync_failed(q, (int)io->status);
     if (s->image->failed) {
         io_over(q, -EIO);
+        return;
+    }
+    if (io_is_data(q)) { /* and now what points to it */
+        sync_start(q, s->image->file);
         return;
     }
     if (q->number > s->sync_done)
@@ -256,14 +325,8 @@ sync_done(struct blk_io *io)
 void
 q2_sync(struct qcow2 *s, struct q2_io *q)
 {
-    memset(&q->io, 0, sizeof(q->io));
     q->s = s;
-    q->io.op = BLK_IO_SYNC;
-    q->io.file = s->image->file;
-    q->io.done = sync_done;
-    q->io.data = q;
-    q->retries = 0;
     q->number = ++s->sync_started;
     s->syncs++;
-    blk_io_start(s->layer, &q->io);
+    sync_start(q, data_of(s->image));
 }

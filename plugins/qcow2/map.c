@@ -92,7 +92,33 @@ entry_kind(const struct qcow2 *s, const struct q2_table *t, uint64_t off)
     }
     if (s->h.version >= 3 && (e & Q2_ZERO))
         return Q2_IS_ZERO;
-    return e & Q2_OFFSET ? Q2_IS_DATA : Q2_IS_NONE;
+    return e & (q2_is_apart(s) ? Q2_COPIED | Q2_OFFSET : Q2_OFFSET)
+               ? Q2_IS_DATA
+               : Q2_IS_NONE;
+}
+
+/* In a data file each has its place, at which nothing else can be. */
+static int
+run_apart(struct qcow2 *s, uint64_t off, uint64_t e, struct q2_run *r)
+{
+    uint64_t host = e & Q2_OFFSET;
+
+    if (r->kind == Q2_IS_PACKED)
+        return q2_corrupt(s,
+                          "a compressed cluster with a data file, entry "
+                          "%#" PRIx64,
+                          e);
+    if (host != (off & ~(uint64_t)(s->cluster - 1)) &&
+        (host || r->kind == Q2_IS_DATA))
+        return q2_corrupt(s,
+                          "the data of guest offset %" PRIu64 " at %" PRIu64
+                          " of the data file",
+                          off, host);
+    if (r->kind != Q2_IS_DATA)
+        return 0;
+    r->host = off;
+    r->owned = (e & Q2_COPIED) != 0;
+    return 0;
 }
 
 /* A place counts also where nothing is read from it: it may be set free. */
@@ -105,6 +131,8 @@ run_begin(struct qcow2 *s, const struct q2_table *t, uint64_t off,
     r->kind = entry_kind(s, t, off);
     r->owned = false;
     r->host = 0;
+    if (q2_is_apart(s))
+        return run_apart(s, off, e, r);
     if (r->kind == Q2_IS_PACKED) {
         r->host = e;
         return 0;

@@ -123,6 +123,8 @@ count_table(struct q2_mend *m)
     for (uint32_t i = 0; i < s->cluster; i += s->entry_size) {
         uint64_t e = q2_get64(m->table + i);
 
+        if (q2_is_apart(s))
+            continue; /* they are not in this file */
         if (e & Q2_PACKED) {
             q2_map_packed(s, e, &at, &len);
         } else {
@@ -189,7 +191,8 @@ mend_synced(struct q2_io *io, int error)
         return;
     }
     s->h.incompatible &= ~(uint64_t)Q2_DIRTY;
-    s->h.autoclear = 0; /* what only that knew of is free now */
+    /* What only that knew of is free now. */
+    s->h.autoclear = q2_is_raw(s) ? Q2_RAW_DATA : 0;
     io->done = mend_headed;
     q2_header_write(s, io);
 }

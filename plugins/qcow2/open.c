@@ -19,8 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A lock that is taken may be about to go: a disk that is just closing, a
- * daemon that was killed and whose last I/O the kernel has not yet ended. */
 #define OPEN_AGAIN_NS 100000000u
 enum { OPEN_TRIES = 12, OPEN_FIRST = 4096 };
 
@@ -180,15 +178,16 @@ open_cluster_read(struct q2_io *io, int error)
     }
     if (!error)
         error = judge_place(s, why, sizeof(why));
-    if (error) {
+    if (!error)
+        error = q2_data_judge(s, why, sizeof(why));
+    if (error)
         q2_open_refuse(s, error, "%s", why);
-        return;
-    }
-    if (q2_tables_memory(s)) {
+    else if (q2_tables_memory(s))
         q2_open_refuse(s, -ENOMEM, "no memory for its tables");
-        return;
-    }
-    q2_tables_read(s);
+    else if (q2_is_apart(s))
+        q2_data_open(s);
+    else
+        q2_tables_read(s);
 }
 
 /* ---- the first bytes ----------------------------------------------------- */
@@ -263,6 +262,21 @@ q2_open_read(struct qcow2 *s)
 
 /* ---- the file ------------------------------------------------------------ */
 
+/* A lock that is taken may be about to go: a disk that is just closing, a
+ * daemon that was killed and whose last I/O the kernel has not yet ended. */
+bool
+q2_open_again(struct qcow2 *s, void (*again)(struct blk_timer *))
+{
+    struct q2_open *o = s->opening;
+
+    if (o->open.status != -EBUSY || ++o->tries >= OPEN_TRIES)
+        return false;
+    o->again.fire = again;
+    o->again.data = s;
+    blk_timer_start(s->layer, &o->again, OPEN_AGAIN_NS);
+    return true;
+}
+
 static void
 open_again(struct blk_timer *t)
 {
@@ -275,12 +289,8 @@ open_opened(struct blk_open *b)
     struct qcow2 *s = b->data;
     struct q2_open *o = s->opening;
 
-    if (b->status == -EBUSY && ++o->tries < OPEN_TRIES) {
-        o->again.fire = open_again;
-        o->again.data = s;
-        blk_timer_start(s->layer, &o->again, OPEN_AGAIN_NS);
+    if (q2_open_again(s, open_again))
         return;
-    }
     if (b->status == -ENOENT && s->ephemeral && o->scratch == BLK_SCRATCH_OLD) {
         q2_ephemeral_lost(s);
         return;
@@ -326,6 +336,14 @@ open_file(struct qcow2 *s)
     blk_file_open(s->layer, b);
 }
 
+static bool
+same_data(const struct qcow2 *a, const struct qcow2 *b)
+{
+    if (!a->data_file || !b->data_file)
+        return a->data_file == b->data_file;
+    return !strcmp(a->data_file, b->data_file);
+}
+
 /* Under the path of a running instance.  True when there is no file to open;
  * it may be refused, then *error. */
 static bool
@@ -341,7 +359,8 @@ open_inherit(struct qcow2 *s, struct blk_layer *old, int *error)
         return true;
     }
     from->image->refs++;
-    if (readonly == from->image->readonly && s->direct == from->direct) {
+    if (readonly == from->image->readonly && s->direct == from->direct &&
+        same_data(s, from)) {
         free(s->image);
         s->image = from->image;
         return true;

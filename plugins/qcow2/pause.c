@@ -79,7 +79,7 @@ q2_mark(struct qcow2 *s, struct q2_wait *then)
         return -EAGAIN;
     p->marks = true;
     s->h.incompatible |= Q2_DIRTY;
-    s->h.autoclear = 0;
+    s->h.autoclear = q2_is_raw(s) ? Q2_RAW_DATA : 0;
     p->mark_io.done = mark_written;
     p->mark_io.data = s;
     q2_header_write(s, &p->mark_io);

@@ -27,6 +27,10 @@ static const struct blk_option options[] = {
       .at = offsetof(struct qcow2, backing),
       .help = "the backing file that the image names, to say that the layer "
               "below serves it" },
+    { .name = "data_file",
+      .type = BLK_PATH,
+      .at = offsetof(struct qcow2, data_file),
+      .help = "the data file that the image names" },
     { .name = "cache",
       .type = BLK_SIZE,
       .at = offsetof(struct qcow2, cache_size),
@@ -89,6 +93,11 @@ check_ephemeral(const struct qcow2 *s, char *why, size_t n)
                  "backing: expected none with ephemeral = true, found "
                  "\"%.100s\"",
                  s->backing);
+    else if (s->data_file)
+        snprintf(why, n,
+                 "data_file: expected none with ephemeral = true, found "
+                 "\"%.100s\"",
+                 s->data_file);
     else if (!s->lock)
         snprintf(why, n,
                  "lock: expected true with ephemeral = true, found "
@@ -114,6 +123,13 @@ qcow2_check(const void *self, char *why, size_t n)
         snprintf(why, n,
                  "backing: expected the name that is in the image, "
                  "found an empty one");
+        return -EINVAL;
+    }
+    if (s->data_file && !strcmp(s->data_file, s->path)) {
+        snprintf(why, n,
+                 "data_file: expected another file than the image, found "
+                 "\"%.100s\"",
+                 s->data_file);
         return -EINVAL;
     }
     return 0;
@@ -156,16 +172,39 @@ qcow2_stop(struct blk_layer *l)
 /* ---- what it offers ------------------------------------------------------ */
 
 static uint32_t
+larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint32_t
+file_mem_align(const struct blk_file_info *info)
+{
+    return info->direct ? info->mem_align : 0;
+}
+
+static uint32_t
+file_align(const struct blk_file_info *info)
+{
+    return info->direct ? larger(info->block, info->mem_align) : 0;
+}
+
+static uint32_t
 offered_align(const struct qcow2 *s)
 {
-    const struct blk_file_info *info = &s->image->info;
-    uint32_t align = 512;
+    const struct q2_image *image = s->image;
 
-    if (info->direct && info->block > align)
-        align = info->block;
-    if (info->direct && info->mem_align > align)
-        align = info->mem_align;
-    return align;
+    return larger(
+        512, larger(file_align(&image->info), file_align(&image->data_info)));
+}
+
+static uint32_t
+offered_mem_align(const struct qcow2 *s)
+{
+    const struct q2_image *image = s->image;
+
+    return larger(1, larger(file_mem_align(&image->info),
+                            file_mem_align(&image->data_info)));
 }
 
 /* Clusters are cut at any multiple of align: so memory needs no more. */
@@ -179,8 +218,7 @@ qcow2_limits(struct blk_layer *l, struct blk_limits *limits)
 
     if (!last) {
         s->below_size = below.size;
-        align = below.align > align ? below.align : align;
-        align = below.mem_align > align ? below.mem_align : align;
+        align = larger(align, larger(below.align, below.mem_align));
         limits->readonly = blk_readonly(l);
     }
     limits->ops = BLK_ALL_OPS;
@@ -189,11 +227,9 @@ qcow2_limits(struct blk_layer *l, struct blk_limits *limits)
     s->size = s->h.size & ~(uint64_t)(align - 1);
     limits->size = s->size;
     limits->align = s->align = align;
-    limits->mem_align = s->image->info.direct && s->image->info.mem_align
-                            ? s->image->info.mem_align
-                            : 1;
-    if (!last && below.mem_align > limits->mem_align)
-        limits->mem_align = below.mem_align;
+    limits->mem_align = offered_mem_align(s);
+    if (!last)
+        limits->mem_align = larger(limits->mem_align, below.mem_align);
     limits->block = s->cluster < 4096 ? s->cluster : 4096;
     if (limits->block < align)
         limits->block = align;
@@ -232,6 +268,10 @@ qcow2_stats(struct blk_layer *l, struct blk_out *out)
     blk_put_u64(out, "snapshots", s->h.snapshots);
     if (s->h.backing[0])
         blk_put_str(out, "backing", s->h.backing);
+    if (s->image->data) {
+        blk_put_str(out, "data_file", s->data_file);
+        blk_put_u64(out, "data_file_raw", q2_is_raw(s));
+    }
     blk_put_u64(out, "file_clusters", s->fresh);
     blk_put_u64(out, "cache_bytes",
                 (uint64_t)s->l2.n * s->l2.size +

@@ -14,6 +14,7 @@
  *   commit.c   L2 entries change, in batches
  *   resize.c   the disk becomes larger         ephemeral.c  a disposable image
  *   fold.c     all of it goes to the layer below; fold_ask.c: asked for
+ *   data.c     guest clusters in a file of their own
  *
  * What makes it safe at any moment (see commit.c):
  *
@@ -32,38 +33,9 @@
 
 #include "blktap/plugin.h"
 #include "plugins/qcow2/format.h"
+#include "plugins/qcow2/wait.h"
 
 struct qcow2;
-
-/* ---- waiting ------------------------------------------------------------- */
-
-/* One that waits; go() is called once, with 0 (look again) or an error. */
-struct q2_wait {
-    struct q2_wait *next;
-    void (*go)(struct q2_wait *, int error);
-    bool queued;
-};
-
-struct q2_queue {
-    struct q2_wait *head, **tail;
-};
-
-void q2_queue_init(struct q2_queue *);
-void q2_queue_add(struct q2_queue *, struct q2_wait *);
-/* Wakes those that wait now; who waits again meanwhile stays. */
-void q2_queue_wake(struct q2_queue *, int error);
-/* Wakes the first. */
-void q2_queue_wake_one(struct q2_queue *);
-
-/* One holder at a time, in order of arrival. */
-struct q2_gate {
-    bool held;
-    struct q2_queue queue;
-};
-
-/* True: it is ours; else go() comes, and then it is. */
-bool q2_gate_take(struct q2_gate *, struct q2_wait *);
-void q2_gate_leave(struct q2_gate *);
 
 /* ---- the file (image.c) -------------------------------------------------- */
 
@@ -73,6 +45,9 @@ struct q2_image {
     unsigned refs;
     struct blk_file *file;
     struct blk_file_info info;
+    struct blk_file *data; /* guest clusters; NULL: they are in file */
+    struct blk_file_info data_info;
+    char *data_path;         /* where it is; ours */
     struct q2_image *keeper; /* holds the lock that we opened without */
     bool readonly;
     bool failed; /* a sync failed: what was written may be lost */
@@ -100,6 +75,12 @@ void q2_readv(struct qcow2 *, struct q2_io *, uint64_t at, struct iovec *v,
               uint32_t n, uint64_t len);
 void q2_writev(struct qcow2 *, struct q2_io *, uint64_t at, struct iovec *v,
                uint32_t n, uint64_t len);
+/* The same, where guest clusters are. */
+void q2_data_readv(struct qcow2 *, struct q2_io *, uint64_t at, struct iovec *v,
+                   uint32_t n, uint64_t len);
+void q2_data_writev(struct qcow2 *, struct q2_io *, uint64_t at,
+                    struct iovec *v, uint32_t n, uint64_t len);
+/* Of both files. */
 void q2_sync(struct qcow2 *, struct q2_io *);
 /* Aligned for any file, not cleared; or NULL. */
 void *q2_alloc_memory(size_t);
@@ -158,24 +139,6 @@ struct q2_store {
     void *data;
 };
 void q2_cache_store(struct q2_cache *, struct q2_store *);
-
-/* ---- who may change what (lock.c) ---------------------------------------- */
-
-enum q2_share { Q2_SHARED, Q2_EXCLUSIVE };
-
-/* Of guest clusters first to last; granted in order of arrival. */
-struct q2_lock {
-    struct q2_lock *next;
-    uint64_t first, last;
-    enum q2_share share;
-    bool on, granted;
-    struct q2_wait *wait;
-};
-
-/* True: granted; else go() comes when it is. */
-bool q2_lock(struct qcow2 *, struct q2_lock *, uint64_t off, uint64_t len,
-             enum q2_share, struct q2_wait *);
-void q2_unlock(struct qcow2 *, struct q2_lock *);
 
 /* ---- guest offset to host offset (map.c) --------------------------------- */
 
@@ -383,6 +346,7 @@ struct q2_write {
     bool head_there, tail_there;
     bool whole;      /* one fetch for both, with what is between them */
     uint8_t *behind; /* the old bytes behind the piece, in bounce */
+    uint32_t erased; /* of the piece, in a data file */
 };
 
 enum { Q2_WRITE_MAX = 4 << 20 }; /* bytes of a piece */
@@ -451,7 +415,7 @@ int q2_unpack_bytes(unsigned compression, const uint8_t *in, uint32_t n,
 enum q2_direct { Q2_DIRECT_AUTO, Q2_DIRECT_ON, Q2_DIRECT_OFF };
 
 struct qcow2 {
-    char *path, *backing; /* the options */
+    char *path, *backing, *data_file; /* the options */
     uint64_t direct, cache_size;
     bool lock, ephemeral;
 
@@ -508,6 +472,33 @@ struct qcow2 {
 };
 enum { Q2_ZEROES = 64 << 10 };
 
+/* ---- a data file (data.c) ------------------------------------------------ */
+
+/* Guest clusters are in a file of their own, at the offset that the guest has
+ * them at; nothing counts them, and an entry says only whether they are
+ * there. */
+static inline bool
+q2_is_apart(const struct qcow2 *s)
+{
+    return s->h.incompatible & Q2_DATA_FILE;
+}
+
+/* And that file is the disk, for whoever does not read the image: what is not
+ * there is zeroes in it. */
+static inline bool
+q2_is_raw(const struct qcow2 *s)
+{
+    return q2_is_apart(s) && (s->h.autoclear & Q2_RAW_DATA);
+}
+
+/* What the configuration and the header say; 0, or -errno and a sentence. */
+int q2_data_judge(const struct qcow2 *, char *why, size_t n);
+/* It is opened, or measured anew when it is open; then the tables are read. */
+void q2_data_open(struct qcow2 *);
+/* What of a request's piece is in the data file becomes zeroes there.  0: it
+ * is; -EAGAIN: q->wait.go() comes; else an error. */
+int q2_data_erase(struct q2_req *);
+
 /* ---- life (open.c, mend.c, pause.c) ---------------------------------------
  */
 
@@ -522,6 +513,7 @@ struct q2_open {
     uint8_t *first; /* the first bytes */
     unsigned tries;
     bool buffered; /* direct I/O is not for this image */
+    bool data_buffered;
     /* ephemeral: */
     enum blk_scratch scratch; /* what stands at the path */
     uint8_t *blank;           /* Q2_BLANK_BYTES, while one is made */
@@ -531,6 +523,8 @@ struct q2_open {
 void q2_open_over(struct qcow2 *, int error);
 void q2_open_refuse(struct qcow2 *, int error, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* True: somebody has its lock, and again() comes in a while. */
+bool q2_open_again(struct qcow2 *, void (*again)(struct blk_timer *));
 /* With the file open: from its first bytes on. */
 void q2_open_read(struct qcow2 *);
 /* ephemeral.c: the path, and what is at it; 0, or it was refused. */

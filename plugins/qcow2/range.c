@@ -90,13 +90,15 @@ range_changes(const struct q2_req *q, const struct q2_table *t)
     if (!t)
         return kind == Q2_LINK_ZERO;
     for (; off < end; off += run.len) {
+        const bool apart = q2_is_apart(s); /* of data is nothing left */
         int error = q2_map_run(s, t, off, end - off, &run);
 
         if (error)
             return error;
-        changes |= run.kind == Q2_IS_DATA || run.kind == Q2_IS_PACKED ||
+        changes |= (run.kind == Q2_IS_DATA && !apart) ||
+                   run.kind == Q2_IS_PACKED ||
                    (run.kind == Q2_IS_NONE && kind == Q2_LINK_ZERO);
-        for (uint64_t at = off; !changes && at < off + run.len;
+        for (uint64_t at = off; !changes && !apart && at < off + run.len;
              at += s->cluster)
             changes = q2_map_entry(s, t, at) & Q2_OFFSET;
     }
@@ -114,6 +116,8 @@ range_try(struct q2_req *q)
 
     q->wait.go = range_look;
     error = q2_settle(q->s, &q->wait);
+    if (!error && q2_is_apart(q->s))
+        error = q2_data_erase(q);
     if (!error)
         error = q2_map_get(q->s, range_off(q), &t, &q->wait);
     if (error)
@@ -155,6 +159,7 @@ q2_range(struct q2_req *q)
     if (end > stop)
         end = stop;
     q->piece = (uint32_t)(end - off);
+    q->w.erased = 0;
     q->wait.go = range_look;
     if (!q2_lock(s, &q->lock, off, q->piece, Q2_EXCLUSIVE, &q->wait))
         return -EAGAIN;

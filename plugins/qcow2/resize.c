@@ -164,6 +164,47 @@ resize_header_sync(struct q2_io *io, int error)
         q2_sync(z->s, io);
 }
 
+static void resize_header(struct q2_io *io, int error);
+
+/* The data file becomes as long as the disk will be, and that durable, before
+ * the header tells of it: one that is shorter was truncated. */
+static bool
+data_short(const struct q2_resize *z)
+{
+    const struct qcow2 *s = z->s;
+
+    return q2_is_apart(s) && s->image->data_info.size < z->size;
+}
+
+static void
+data_grown(struct blk_io *io)
+{
+    struct q2_resize *z = io->data;
+
+    if (io->status < 0) {
+        resize_over(z, (int)io->status);
+        return;
+    }
+    z->s->image->data_info.size = z->size;
+    z->io.done = resize_header;
+    z->io.data = z;
+    q2_sync(z->s, &z->io);
+}
+
+static void
+data_grow(struct q2_resize *z)
+{
+    struct blk_io *io = &z->io.io;
+
+    memset(io, 0, sizeof(*io));
+    io->op = BLK_IO_TRUNCATE;
+    io->file = z->s->image->data;
+    io->off = z->size;
+    io->done = data_grown;
+    io->data = z;
+    blk_io_start(z->s->layer, io);
+}
+
 static void
 resize_header(struct q2_io *io, int error)
 {
@@ -172,6 +213,10 @@ resize_header(struct q2_io *io, int error)
 
     if (error) {
         resize_over(z, error);
+        return;
+    }
+    if (data_short(z)) {
+        data_grow(z);
         return;
     }
     if (z->l1)
@@ -337,6 +382,32 @@ resize_most(const struct qcow2 *s)
     return entries > Q2_SIZE_MAX / reach ? Q2_SIZE_MAX : entries * reach;
 }
 
+/* 0: a data file is none, or can be as large. */
+static int
+data_judge(const struct qcow2 *s, uint64_t size, struct blk_out *out)
+{
+    const struct blk_file_info *info = &s->image->data_info;
+    const uint64_t mask = s->cluster - 1;
+
+    if (!q2_is_apart(s) || size == s->h.size)
+        return 0;
+    if (info->device && info->size < size)
+        blk_printf(out,
+                   "expected at most the %" PRIu64
+                   " bytes of the device that has its data, found %" PRIu64
+                   "\n",
+                   info->size, size);
+    else if (q2_is_raw(s) && info->size > ((s->h.size + mask) & ~mask))
+        blk_printf(out,
+                   "expected a raw data file of the %" PRIu64
+                   " bytes of the disk, found %" PRIu64
+                   ": what lies behind them would come to light\n",
+                   s->h.size, info->size);
+    else
+        return 0;
+    return -EINVAL;
+}
+
 /* 0: it can be. */
 static int
 resize_judge(const struct qcow2 *s, uint64_t size, struct blk_out *out)
@@ -366,7 +437,7 @@ resize_judge(const struct qcow2 *s, uint64_t size, struct blk_out *out)
                    ": what lies behind them would come to light\n",
                    s->h.size, s->below_size);
     else
-        return 0;
+        return data_judge(s, size, out);
     return -EINVAL;
 }
 

@@ -95,7 +95,7 @@ req_in_place(struct q2_req *q, const struct q2_run *run)
         n = q2_iov_slice(&q->req->sg, q->at, q->piece, v, Q2_IOV);
     q->io.done = req_written;
     q->io.data = q;
-    q2_writev(s, &q->io, run->host, v, n, q->piece);
+    q2_data_writev(s, &q->io, run->host, v, n, q->piece);
 }
 
 /* One piece under the shared lock.  0: go on; -EAGAIN: wait. */

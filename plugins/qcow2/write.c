@@ -40,7 +40,7 @@ write_over(struct q2_req *q, int error)
     struct q2_write *w = &q->w;
 
     write_release(q);
-    if (error && w->alloc.got) {
+    if (error && w->alloc.got && !q2_is_apart(q->s)) {
         if (w->link.linked)
             q->s->frees.lost += w->alloc.got;
         else
@@ -106,7 +106,7 @@ write_data(struct q2_req *q)
     }
     q->io.done = write_written;
     q->io.data = q;
-    q2_writev(s, &q->io, at, v, n, len);
+    q2_data_writev(s, &q->io, at, v, n, len);
 }
 
 /* ---- what is around ------------------------------------------------------ */
@@ -267,6 +267,13 @@ write_bounce(struct q2_wait *wait, int error)
     w->alloc.s = s;
     w->alloc.done = write_allocated;
     w->alloc.data = q;
+    if (q2_is_apart(s)) { /* its place is its own already */
+        w->alloc.first = write_off(q) >> s->cluster_bits;
+        w->alloc.got = w->alloc.want;
+        w->alloc.fresh = false;
+        write_allocated(&w->alloc, 0);
+        return;
+    }
     q2_alloc(&w->alloc);
 }
 

@@ -59,7 +59,8 @@ write_file(const char *path, const void *data, size_t n)
     close(fd);
 }
 
-/* The image is sound, and QEMU reads from it what the model has. */
+/* The image is sound, and QEMU reads from it what the model has; a raw data
+ * file has it, too. */
 static void
 compare_with_qemu(const struct model *m, const char *image)
 {
@@ -68,6 +69,9 @@ compare_with_qemu(const struct model *m, const char *image)
     write_file(raw, m->data, m->size);
     TOOL("qemu-img check -f qcow2 %s", image);
     TOOL("qemu-img compare -f raw -F qcow2 %s %s", raw, image);
+    TOOL("qemu-img info -f qcow2 %s", image);
+    if (strstr(said, "data file raw: true"))
+        TOOL("cmp -n %" PRIu64 " %s %s.data", m->size, raw, image);
 }
 
 /* The disk of an image as QEMU sees it, into the model. */
@@ -110,17 +114,45 @@ static const struct format formats[] = {
     { "meta", "compat=1.1,preallocation=metadata", 65536, DISK, true },
     { "odd", "compat=1.1", 65536, DISK + 1536, true },
     { "full", "compat=1.1,preallocation=falloc", 65536, DISK, true },
+    { "data", "compat=1.1", 65536, DISK, true },
+    { "data-4k", "cluster_size=4k", 4096, DISK + 1536, true },
+    { "data-extended", "extended_l2=on,cluster_size=16k", 16384, DISK, true },
+    { "data-raw", "data_file_raw=on", 65536, DISK, true },
+    { "data-raw-512", "data_file_raw=on,cluster_size=512", 512, DISK + 1536,
+      true },
 };
 enum { FORMATS = sizeof(formats) / sizeof(formats[0]) };
+
+static bool
+has_data(const struct format *f)
+{
+    return f->name && !strncmp(f->name, "data", 4);
+}
 
 static const char *
 format_create(const struct format *f, const char *name)
 {
     const char *path = run_path(name);
 
-    TOOL("qemu-img create -q -f qcow2 -o %s %s %" PRIu64, f->options, path,
-         f->size);
+    if (has_data(f))
+        TOOL("qemu-img create -q -f qcow2 -o %s,data_file=%s.data %s %" PRIu64,
+             f->options, path, path, f->size);
+    else
+        TOOL("qemu-img create -q -f qcow2 -o %s %s %" PRIu64, f->options, path,
+             f->size);
     return path;
+}
+
+/* A layer with this image. */
+static const char *
+layer_of(const struct format *f, const char *path)
+{
+    static char layer[800];
+
+    snprintf(layer, sizeof(layer), "qcow2 path=%s%s%s%s", path,
+             has_data(f) ? " data_file=" : "", has_data(f) ? path : "",
+             has_data(f) ? ".data" : "");
+    return layer;
 }
 
 static void
@@ -144,7 +176,7 @@ formats_one(const struct format *f, unsigned n)
 
     model_init(&m, &r, f->size);
     for (unsigned round = 0; round < 2; round++) {
-        RUN(r, "qcow2 path=%s cache=256k", path);
+        RUN(r, "%s cache=256k", layer_of(f, path));
         r.seed = round + 1;
         play(&r, &m, f, n);
         run_close(&r);
@@ -202,7 +234,7 @@ in_turns(void)
         for (unsigned round = 0; round < 3; round++) {
             qemu_scribble(path, f->size, round * 77 + i);
             learn_from_qemu(&m, path);
-            RUN(r, "qcow2 path=%s cache=256k", path);
+            RUN(r, "%s cache=256k", layer_of(f, path));
             r.seed = round * 100 + i;
             model_check(&m);
             play(&r, &m, f, 100);
@@ -326,13 +358,14 @@ overlay_one(const struct format *f, uint64_t below)
     for (uint64_t i = 0; i < below; i++)
         data[i] = (uint8_t)(1 + i / 512 * 31 + i % 13);
     write_file(base, data, below);
-    TOOL("qemu-img create -q -f qcow2 -o %s -b %s -F raw %s %" PRIu64,
-         f->options, base, path, f->size);
+    TOOL("qemu-img create -q -f qcow2 -o %s%s%s%s -b %s -F raw %s %" PRIu64,
+         f->options, has_data(f) ? ",data_file=" : "", has_data(f) ? path : "",
+         has_data(f) ? ".data" : "", base, path, f->size);
     model_init(&m, &r, f->size);
     memcpy(m.data, data, below < f->size ? below : f->size);
     for (unsigned round = 0; round < 2; round++) {
-        RUN(r, "qcow2 path=%s backing=%s cache=256k | file path=%s", path, base,
-            base);
+        RUN(r, "%s backing=%s cache=256k | file path=%s", layer_of(f, path),
+            base, base);
         model_check(&m);
         play(&r, &m, f, 300);
         run_close(&r);
@@ -350,13 +383,15 @@ static void
 overlay(void)
 {
     for (unsigned i = 0; i < FORMATS; i++) {
-        if (!formats[i].zeroes || strstr(formats[i].options, "prealloc"))
+        if (!formats[i].zeroes || strstr(formats[i].options, "prealloc") ||
+            strstr(formats[i].options, "raw"))
             continue;
         overlay_one(&formats[i], DISK);
     }
     overlay_one(&formats[0], DISK / 2 + 512 * 3);
     overlay_one(&formats[4], DISK / 2 + 512 * 3);
     overlay_one(&formats[8], DISK / 2 + 512 * 3);
+    overlay_one(&formats[14], DISK / 2 + 512 * 3);
     overlay_one(&formats[0], DISK * 2);
 }
 
@@ -405,7 +440,7 @@ larger_one(const struct format *f)
 
     model_init(&m, &r, f->size);
     model_init(&grown, &r, 4 * f->size);
-    RUN(r, "qcow2 path=%s", path);
+    RUN(r, "%s", layer_of(f, path));
     play(&r, &m, f, 100);
     wait_for_size(&r, 2 * f->size);
     model_check(&m);
@@ -415,7 +450,7 @@ larger_one(const struct format *f)
     CHECK(strstr(said, want));
     TOOL("qemu-img check -f qcow2 %s", path);
     TOOL("qemu-img resize -q -f qcow2 %s %" PRIu64, path, 3 * f->size);
-    RUN(r, "qcow2 path=%s", path);
+    RUN(r, "%s", layer_of(f, path));
     wait_for_size(&r, 4 * f->size);
     memset(grown.data, 0, 4 * f->size);
     memcpy(grown.data, m.data, f->size);

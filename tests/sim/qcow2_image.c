@@ -143,6 +143,7 @@ struct judge {
     uint64_t cluster, clusters, reftable, reftable_n;
     unsigned order, entry;
     uint32_t *refs;
+    bool apart; /* data are in a file of their own, and not counted */
     struct image_found *found;
 };
 
@@ -190,7 +191,7 @@ check_copied(struct judge *j, uint64_t entry, bool active)
 static void
 judge_l2(struct judge *j, uint64_t table, bool active)
 {
-    for (uint64_t i = 0; i < j->cluster; i += j->entry) {
+    for (uint64_t i = 0; !j->apart && i < j->cluster; i += j->entry) {
         uint64_t e = q2_get64(j->p + table + i);
 
         if (!(e & Q2_OFFSET))
@@ -237,6 +238,7 @@ image_judge(const uint8_t *p, size_t len, struct image_found *found)
 
         j.order = q2_get32(p + Q2_AT_REFCOUNT_ORDER);
         j.entry = bits & Q2_EXTENDED ? 16 : 8;
+        j.apart = bits & Q2_DATA_FILE;
         found->dirty = bits & Q2_DIRTY;
     }
     j.refs = calloc(j.clusters + 1, sizeof(*j.refs));
