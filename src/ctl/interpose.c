@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "ctl/ctl.h"
+#include "ctl/way.h"
 #include "host/host.h"
 #include "xenbus/interpose.h"
 
@@ -25,6 +26,8 @@ const char interpose_help[] =
     "         domain, through the chain of DISK\n"
     "  remove VM VDEV [force]\n"
     "         take it away again; force: without waiting for the guest\n"
+    "  hook add|remove PATH\n"
+    "         for the script block-blktapd: the part below a vbd of xl's\n"
     "\n"
     "  VM       the guest's name or number\n"
     "  VDEV     the device as the guest names it: xvdb\n"
@@ -38,12 +41,7 @@ enum { LEAVE_S = 30 };
 
 /* ---- XenStore ------------------------------------------------------------ */
 
-struct way {
-    struct loop *loop;
-    struct store *store;
-};
-
-static void
+void
 way_close(struct way *w)
 {
     if (w->store)
@@ -52,7 +50,7 @@ way_close(struct way *w)
         w->loop->ops->free(w->loop);
 }
 
-static int
+int
 way_open(struct way *w)
 {
     const struct loop_posix_options none = { 0 };
@@ -67,21 +65,20 @@ way_open(struct way *w)
 
 /* ---- add ----------------------------------------------------------------- */
 
-static int
-target_look(struct interpose *ask)
+int
+target_look(const char *target, uint32_t *major, uint32_t *minor)
 {
     struct stat st;
 
-    if (stat(ask->target, &st))
-        return ctl_error("target: %s: %s", ask->target, strerror(errno));
+    if (stat(target, &st))
+        return ctl_error("target: %s: %s", target, strerror(errno));
     if (!S_ISBLK(st.st_mode))
-        return ctl_error("target: expected a block device, found %s%s",
-                         ask->target,
+        return ctl_error("target: expected a block device, found %s%s", target,
                          S_ISREG(st.st_mode) ? ", a file (losetup makes one of"
                                                " it)"
                                              : "");
-    ask->major = major(st.st_rdev);
-    ask->minor = minor(st.st_rdev);
+    *major = major(st.st_rdev);
+    *minor = minor(st.st_rdev);
     return 0;
 }
 
@@ -127,7 +124,7 @@ add(const struct ctl *ctl, int argc, char **argv)
     for (int i = 4; i < argc; i++)
         if (option_take(&ask, argv[i]))
             return 1;
-    if (target_look(&ask) || way_open(&way))
+    if (target_look(ask.target, &ask.major, &ask.minor) || way_open(&way))
         return 1;
     rc = interpose_add(way.store, &ask, path, sizeof path, why, sizeof why);
     if (rc)
@@ -214,6 +211,8 @@ interpose_run(const struct ctl *ctl, int argc, char **argv)
                    ? removed(argc - 1, argv + 1)
                    : ctl_error("usage: blktapctl interpose remove VM VDEV "
                                "[force]");
-    return ctl_error("interpose: expected add or remove, found \"%s\"",
+    if (!strcmp(argv[0], "hook"))
+        return hook_run(argc - 1, argv + 1);
+    return ctl_error("interpose: expected add, remove or hook, found \"%s\"",
                      argv[0]);
 }

@@ -298,6 +298,9 @@ struct store {
 /* Whether a driver of this domain's kernel serves back-ends of this kind
  * ("vbd": xen-blkback): two back-ends must not fight for one directory. */
 bool host_kernel_serves(const char *kind);
+/* Makes that driver let go of one back-end, named as in sysfs (vbd-7-51712).
+ * It writes no state.  0, also when it does not have it; or -errno. */
+int host_kernel_release(const char *kind, const char *device);
 
 int store_xen_open(struct store **, struct loop *, char *why, size_t n);
 

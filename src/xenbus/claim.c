@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "xenbus/interpose.h"
 #include "xenbus/vbd.h"
 
 /* malloc'd, or NULL with *rc set when XenStore itself failed. */
@@ -65,6 +66,7 @@ read_static(struct vbd *v)
     script = back_text(v, "script", &rc);
     /* Only libxl in domain 0 runs a script that waits for us. */
     v->scripted = script && !v->x->domid;
+    v->handed = back_flag(v, INTERPOSE_HANDED, false, &rc);
     marker = back_text(v, "attached-by", &rc);
     v->ours = marker && !strcmp(marker, "blktapctl");
     free(mode);
@@ -104,6 +106,9 @@ unclaim(struct vbd *v, const char *fmt, ...)
         return; /* said when it was new */
     snprintf(v->why, sizeof v->why, "%s", why);
     vbd_log(v, BLK_WARN, "%s: %s", was ? "let go" : "not ours", why);
+    /* A script waits for us alone. */
+    if (v->handed && !was)
+        vbd_error_hotplug(v, why);
 }
 
 /* XenStore's own rule for a path; what breaks it could never be read. */
@@ -167,7 +172,7 @@ find_disk(struct vbd *v)
         unclaim(v, "kind %s is not among the kinds of the config", v->kind);
         return NULL;
     }
-    if (host_kernel_serves(v->kind)) {
+    if (!v->handed && host_kernel_serves(v->kind)) {
         unclaim(v, "xen-blkback owns kind %s in this domain", v->kind);
         return NULL;
     }

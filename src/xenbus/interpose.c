@@ -8,18 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "xenbus/interpose.h"
-#include "xenbus/pair.h"
+#include "xenbus/lower.h"
 
 /* Of the lower vbd's front-end, in its domain. */
 #define PLACE "data/blktapd-vbd"
 
-struct interposed {
-    struct pair upper;
-    char front[VBD_PATH], back[VBD_PATH]; /* of the lower one */
-};
-
-static void
+void
 lower_paths(struct interposed *i, uint32_t number)
 {
     snprintf(i->front, sizeof i->front,
@@ -41,11 +35,11 @@ struct add {
 };
 
 static int
-write_lower(struct store *s, store_tx tx, const struct add *a)
+write_lower(struct store *s, store_tx tx, const struct interposed *i,
+            uint32_t as, const struct interpose *ask)
 {
     char self[16], number[16], device[32];
-    const struct interposed *i = a->made;
-    const char *mode = a->ask->readonly ? "r" : "w";
+    const char *mode = ask->readonly ? "r" : "w";
     const struct pair_node front[] = {
         { "backend", i->back },
         { "backend-id", "0" },
@@ -61,11 +55,11 @@ write_lower(struct store *s, store_tx tx, const struct add *a)
         { "online", "1" },
         { "removable", "0" },
         { "bootable", "1" },
-        { "dev", a->ask->vdev },
+        { "dev", ask->vdev },
         { "type", "phy" },
         { "mode", mode },
         { "device-type", "disk" },
-        { "params", a->ask->target },
+        { "params", ask->target },
         { "physical-device", device },
         { "state", "1" },
         { NULL, NULL },
@@ -73,15 +67,24 @@ write_lower(struct store *s, store_tx tx, const struct add *a)
     int rc;
 
     snprintf(self, sizeof self, "%" PRIu32, i->upper.self);
-    snprintf(number, sizeof number, "%" PRIu32, a->number);
-    snprintf(device, sizeof device, "%" PRIx32 ":%" PRIx32, a->ask->major,
-             a->ask->minor);
+    snprintf(number, sizeof number, "%" PRIu32, as);
+    snprintf(device, sizeof device, "%" PRIx32 ":%" PRIx32, ask->major,
+             ask->minor);
     rc = pair_dir(s, tx, i->front, i->upper.self, 0);
     if (!rc)
         rc = pair_write(s, tx, i->front, front);
     if (!rc)
         rc = pair_dir(s, tx, i->back, 0, i->upper.self);
     return rc ? rc : pair_write(s, tx, i->back, back);
+}
+
+int
+lower_make(struct store *s, store_tx tx, const struct interposed *i,
+           uint32_t number, const struct interpose *ask)
+{
+    if (pair_exists(s, tx, i->front) || pair_exists(s, tx, i->back))
+        return -EEXIST;
+    return write_lower(s, tx, i, number, ask);
 }
 
 /* A domain that never served has no such directory; it may read, and write,
@@ -101,24 +104,27 @@ add_tx(struct store *s, store_tx tx, void *arg)
     struct add *a = arg;
     int rc;
 
-    a->lower_there =
-        pair_exists(s, tx, a->made->front) || pair_exists(s, tx, a->made->back);
-    if (a->lower_there)
-        return -EEXIST;
     rc = make_backends(s, tx, a->made->upper.self);
     if (!rc)
-        rc = write_lower(s, tx, a);
+        rc = lower_make(s, tx, a->made, a->number, a->ask);
+    a->lower_there = rc == -EEXIST;
     return rc ? rc : pair_make(s, tx, &a->made->upper, a->attach);
+}
+
+int
+lower_there(const struct interposed *i, uint32_t number, char *why, size_t n)
+{
+    return pair_say(-EEXIST, why, n,
+                    "number: expected one that domain %" PRIu32
+                    " has no vbd of, found %" PRIu32 " in use (%s)",
+                    i->upper.self, number, i->back);
 }
 
 static int
 add_error(int rc, const struct add *a, char *why, size_t n)
 {
     if (rc == -EEXIST && a->lower_there)
-        return pair_say(rc, why, n,
-                        "number: expected one that domain %" PRIu32
-                        " has no vbd of, found %" PRIu32 " in use (%s)",
-                        a->made->upper.self, a->number, a->made->back);
+        return lower_there(a->made, a->number, why, n);
     if (rc == -EEXIST)
         return pair_say(rc, why, n,
                         "vdev: expected a free one, found %s in use in vm %s",
@@ -153,16 +159,15 @@ add_domains(struct store *s, const struct interpose *ask, struct pair *p,
     return rc;
 }
 
-static int
-add_number(const struct interpose *ask, uint32_t devid, uint32_t *out,
-           char *why, size_t n)
+int
+lower_number(const char *text, uint32_t devid, uint32_t *out, char *why,
+             size_t n)
 {
     uint64_t number = devid;
 
-    if (ask->number && !number_parse(ask->number, UINT32_MAX, &number))
+    if (text && !number_parse(text, UINT32_MAX, &number))
         return pair_say(-EINVAL, why, n,
-                        "number: expected a whole number, found \"%s\"",
-                        ask->number);
+                        "number: expected a whole number, found \"%s\"", text);
     *out = (uint32_t)number;
     return 0;
 }
@@ -182,7 +187,7 @@ interpose_add(struct store *s, const struct interpose *ask, char *path,
     int rc = pair_words(kind, ask->vdev, &i.upper.devid, why, n);
 
     if (!rc)
-        rc = add_number(ask, i.upper.devid, &a.number, why, n);
+        rc = lower_number(ask->number, i.upper.devid, &a.number, why, n);
     if (!rc)
         rc = add_domains(s, ask, &i.upper, why, n);
     if (rc)
@@ -230,8 +235,8 @@ is_that(struct store *s, struct interposed *i, uint32_t self, uint32_t number)
     return is;
 }
 
-static bool
-find_of(struct store *s, struct interposed *i, const char *domain)
+bool
+lower_find(struct store *s, struct interposed *i, const char *domain)
 {
     char dir[VBD_PATH];
     uint64_t self, number;
@@ -266,7 +271,7 @@ interpose_find(struct store *s, const char *vm, const char *vdev,
         return rc;
     domains = s->ops->list(s, 0, "/local/domain/0/backend/vbd", &count);
     for (unsigned k = 0; domains && k < count && !found; k++)
-        found = find_of(s, &i, domains[k]);
+        found = lower_find(s, &i, domains[k]);
     free(domains);
     if (!found)
         return pair_say(-ENOENT, why, n,
@@ -306,6 +311,15 @@ interpose_leave(struct store *s, struct interposed *i, char *why, size_t n)
               : 0;
 }
 
+bool
+lower_closed(struct store *s, const struct interposed *i)
+{
+    enum bus_state state;
+
+    return node_state(s, 0, i->front, &state) || state == BUS_CLOSED ||
+           state == BUS_INITIALISING;
+}
+
 enum interpose_left
 interpose_left(struct store *s, struct interposed *i)
 {
@@ -313,10 +327,15 @@ interpose_left(struct store *s, struct interposed *i)
 
     if (!node_state(s, 0, i->upper.back, &state) && state != BUS_CLOSED)
         return INTERPOSE_HELD;
-    if (!node_state(s, 0, i->front, &state) && state != BUS_CLOSED &&
-        state != BUS_INITIALISING)
-        return INTERPOSE_OPEN;
-    return INTERPOSE_LEFT;
+    return lower_closed(s, i) ? INTERPOSE_LEFT : INTERPOSE_OPEN;
+}
+
+int
+lower_remove(struct store *s, store_tx tx, const struct interposed *i)
+{
+    int rc = pair_remove_back(s, tx, i->front);
+
+    return rc ? rc : pair_remove_back(s, tx, i->back);
 }
 
 static int
@@ -325,9 +344,7 @@ remove_tx(struct store *s, store_tx tx, void *arg)
     struct interposed *i = arg;
     int rc = pair_remove(s, tx, &i->upper);
 
-    if (!rc && pair_exists(s, tx, i->front))
-        rc = s->ops->rm(s, tx, i->front);
-    return rc ? rc : s->ops->rm(s, tx, i->back);
+    return rc ? rc : lower_remove(s, tx, i);
 }
 
 int

@@ -10,6 +10,12 @@
  * The lower back-end's node "interposes" names the upper one, and so is the
  * record by which both are found again.
  *
+ * A hotplug script of libxl has a vbd that libxl made in this domain instead:
+ * it is the upper one, `params' say DISK[:NUMBER]:DEVICE, and xen-blkback has
+ * taken it.  Then only the lower one is made and removed; the upper one is
+ * handed over from the kernel to blktapd, which takes of kind vbd nothing else
+ * where xen-blkback is loaded.
+ *
  * Threads: any one, with the store.  Errors: -errno, and a sentence.
  */
 #ifndef XENBUS_INTERPOSE_H
@@ -55,5 +61,38 @@ enum interpose_left {
 enum interpose_left interpose_left(struct store *, struct interposed *);
 /* All nodes, whatever their state. */
 int interpose_remove(struct store *, struct interposed *, char *why, size_t n);
+
+/* ---- for a hotplug script ------------------------------------------------ */
+
+/* In a back-end's directory, "1": it was handed over. */
+#define INTERPOSE_HANDED "handed-over"
+
+enum { INTERPOSE_TEXT = 256 };
+
+/* What `params' ask for. */
+struct interpose_hook {
+    uint32_t domid, devid; /* of the upper one */
+    char disk[INTERPOSE_TEXT], number[16], target[INTERPOSE_TEXT];
+    char vdev[32];
+    bool readonly;
+};
+
+/* path: as libxl says it, backend/vbd/7/51712. */
+int interpose_hook_read(struct store *, const char *path,
+                        struct interpose_hook *, char *why, size_t n);
+/* The lower one alone. */
+int interpose_hook_make(struct store *, const struct interpose_hook *,
+                        uint32_t major, uint32_t minor, char *why, size_t n);
+/* The upper one is a new one of blktapd's.  The kernel must have let go. */
+int interpose_hook_hand(struct store *, const struct interpose_hook *,
+                        char *why, size_t n);
+/* What interpose_hook_make() made, or -ENOENT without a sentence. */
+int interpose_hook_find(struct store *, const char *path, struct interposed **,
+                        char *why, size_t n);
+/* Whether blktapd has let go of the lower one. */
+bool interpose_hook_closed(struct store *, struct interposed *);
+/* The lower one alone, whatever its state. */
+int interpose_hook_remove(struct store *, struct interposed *, char *why,
+                          size_t n);
 
 #endif

@@ -260,7 +260,6 @@ pair_leave(struct store *s, store_tx tx, void *pair)
     return rc;
 }
 
-/* The directory, and the guest's directory above it when that is empty. */
 int
 pair_remove_back(struct store *s, store_tx tx, const char *back)
 {

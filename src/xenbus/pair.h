@@ -51,7 +51,7 @@ int pair_make(struct store *, store_tx, const struct pair *,
 int pair_leave(struct store *, store_tx, void *pair);
 /* Both ends and the copy; a removal of what is not there is well. */
 int pair_remove(struct store *, store_tx, void *pair);
-/* The back-end's directory, and the guest's above it when that is empty. */
+/* An end's directory, and the one above it (a guest's) when that is empty. */
 int pair_remove_back(struct store *, store_tx, const char *back);
 
 #endif

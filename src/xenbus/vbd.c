@@ -285,16 +285,21 @@ vbd_settle(struct vbd *v)
         xenbus_dirty(v);
 }
 
-/* Made by us, and never served: it can still be taken away. */
+/* Made by us, or handed to us, and never served: it can still be taken away.
+ * What was handed to us has no other back-end that would show 6. */
 static void
 vbd_settle_unclaimed(struct vbd *v)
 {
     uint64_t online = 1;
 
-    if (v->ours && !v->disk &&
-        !node_number(v->x->store, 0, v->back, "online", 1, &online, NULL, 0) &&
-        !online && vbd_remove_nodes(v))
+    if (v->disk || !(v->ours || v->handed) ||
+        node_number(v->x->store, 0, v->back, "online", 1, &online, NULL, 0) ||
+        online)
+        return;
+    if (v->ours && vbd_remove_nodes(v))
         vbd_later(v, STORE_RETRY_NS);
+    else if (v->handed && v->own == BUS_CLOSING)
+        vbd_move(v, BUS_CLOSED);
 }
 
 static void

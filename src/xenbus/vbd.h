@@ -57,6 +57,7 @@ struct vbd {
     bool readonly, cdrom, removable, discard_enable;
     bool scripted; /* a hotplug script will look at hotplug-status */
     bool ours;     /* made by xenbus_attach(): ours to remove */
+    bool handed;   /* taken from the kernel's back-end, see interpose.h */
 
     /* Whether we serve it, and as what. */
     bool claimed, known;

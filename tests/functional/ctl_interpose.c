@@ -106,6 +106,8 @@ makes_and_removes_both_sides(void)
     CHECK_STR(said, "");
     CHECK(is(LOWER_FRONT, NULL));
     CHECK(is(LOWER_BACK, NULL));
+    CHECK(is("/local/domain/3/data/blktapd-vbd", NULL));
+    CHECK(is("/local/domain/0/backend/vbd/3", NULL));
     CHECK(is(UPPER_BACK, NULL));
     CHECK(is(FRONT, NULL));
     refused("remove web xvda",
@@ -138,7 +140,7 @@ says_what_is_wrong(void)
 {
     char words[256];
 
-    refused("sit", "blktapctl: interpose: expected add or remove, found "
+    refused("sit", "blktapctl: interpose: expected add, remove or hook, found "
                    "\"sit\"\n");
     refused("add a b c", "blktapctl: usage: blktapctl interpose add DISK VM "
                          "VDEV TARGET [KEY=VALUE...] [ro]\n");
@@ -159,6 +161,149 @@ says_what_is_wrong(void)
     snprintf(words, sizeof words, "add web-root mail xvda %s", device);
     refused(words, "blktapctl: vm: expected a running guest, found \"mail\"\n");
     CHECK(is("/local/domain/0/backend", NULL));
+}
+
+/* ---- for the script ------------------------------------------------------ */
+
+#define HOOKED    "/local/domain/0/backend/vbd/7/51712"
+#define HOOK_FROM "/local/domain/0/data/blktapd-vbd/4"
+#define HOOK_TO   "/local/domain/0/backend/vbd/0/4"
+
+/* As libxl and xen-blkback leave it to the script. */
+static void
+vbd_made(const char *params)
+{
+    store->ops->rm(store, 0, HOOKED);
+    put(HOOKED "/params", params);
+    put(HOOKED "/dev", "xvda");
+    put(HOOKED "/mode", "w");
+    put(HOOKED "/online", "1");
+    put(HOOKED "/state", "2");
+    put(FRONT "/state", "1");
+}
+
+static void
+hook_puts_a_part_below(void)
+{
+    char params[256];
+
+    snprintf(params, sizeof params, "web-root:4:%s", device);
+    vbd_made(params);
+    CHECK_EQ(ctl("hook add backend/vbd/7/51712"), 0);
+    CHECK_STR(said, "");
+    CHECK(is(HOOK_FROM "/backend", HOOK_TO));
+    CHECK(is(HOOK_FROM "/backend-id", "0"));
+    CHECK(is(HOOK_FROM "/state", "1"));
+    CHECK(is(HOOK_TO "/frontend", HOOK_FROM));
+    CHECK(is(HOOK_TO "/interposes", HOOKED));
+    CHECK(is(HOOK_TO "/mode", "w"));
+    CHECK(is(HOOK_TO "/params", device));
+    CHECK(is(HOOK_TO "/physical-device", "7:c8"));
+    CHECK(is(HOOKED "/params", "web-root"));
+    CHECK(is(HOOKED "/handed-over", "1"));
+    CHECK(is(HOOKED "/state", "1"));
+
+    CHECK_EQ(ctl("hook remove backend/vbd/7/51712"), 0);
+    CHECK_STR(said, "");
+    CHECK(is(HOOK_FROM, NULL));
+    CHECK(is("/local/domain/0/data/blktapd-vbd", NULL));
+    CHECK(is("/local/domain/0/backend/vbd/0", NULL));
+    CHECK(is(HOOKED "/params", "web-root")); /* libxl's to remove */
+    CHECK(is(FRONT "/state", "1"));
+    CHECK_EQ(ctl("hook remove backend/vbd/7/51712"), 0);
+    CHECK_STR(said, "");
+}
+
+/* The guest was destroyed, and its nodes are gone. */
+static void
+hook_removes_what_was_below(void)
+{
+    char params[256];
+
+    snprintf(params, sizeof params, "web-root:%s", device);
+    vbd_made(params);
+    put(HOOKED "/mode", "r");
+    CHECK_EQ(ctl("hook add backend/vbd/7/51712"), 0);
+    CHECK(is("/local/domain/0/backend/vbd/0/51712/mode", "r"));
+    CHECK(is("/local/domain/0/data/blktapd-vbd/51712/state", "1"));
+    CHECK_EQ(store->ops->rm(store, 0, HOOKED), 0);
+    CHECK_EQ(ctl("hook remove backend/vbd/7/51712"), 0);
+    CHECK(is("/local/domain/0/backend/vbd/0/51712", NULL));
+    CHECK(is("/local/domain/0/data/blktapd-vbd/51712", NULL));
+}
+
+/* And leaves everything as it was. */
+static void
+hook_refused(const char *params, const char *sentence)
+{
+    vbd_made(params);
+    refused("hook add backend/vbd/7/51712", sentence);
+    CHECK(is(HOOKED "/params", params));
+    CHECK(is(HOOKED "/handed-over", NULL));
+    CHECK(is(HOOKED "/state", "2"));
+    CHECK(is(HOOK_FROM, NULL));
+}
+
+static void
+hook_says_what_is_wrong(void)
+{
+    static const char form[] = "blktapctl: target: expected DISK:DEVICE or "
+                               "DISK:NUMBER:DEVICE, found \"%s\"\n";
+    static const char *const bad[] = { "web-root", ":/dev/vg/web",
+                                       "web-root::/dev/vg/web", "/dev/null" };
+    char params[256], sentence[256];
+
+    refused("hook", "blktapctl: usage: blktapctl interpose hook add|remove "
+                    "PATH\n");
+    refused("hook put backend/vbd/7/51712",
+            "blktapctl: usage: blktapctl interpose hook add|remove PATH\n");
+    refused("hook add backend/vbd3/7/51712",
+            "blktapctl: expected the path of a back-end as "
+            "backend/vbd/7/51712, found \"backend/vbd3/7/51712\"\n");
+    refused("hook add backend/vbd/seven/51712",
+            "blktapctl: expected the path of a back-end as "
+            "backend/vbd/7/51712, found \"backend/vbd/seven/51712\"\n");
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(sentence, sizeof sentence, form, bad[i]);
+        hook_refused(bad[i], sentence);
+    }
+    hook_refused("web-root:4:/no/such",
+                 "blktapctl: target: /no/such: No such file or directory\n");
+    hook_refused("web-root:4:/dev/null",
+                 "blktapctl: target: expected a block device, found "
+                 "/dev/null\n");
+    snprintf(params, sizeof params, "web-root:four:%s", device);
+    hook_refused(params, "blktapctl: number: expected a whole number, found "
+                         "\"four\"\n");
+}
+
+/* What stands where the lower one would is another's; and an upper one that is
+ * leaving: what was made for it is taken back. */
+static void
+hook_gives_up(void)
+{
+    char params[256];
+
+    snprintf(params, sizeof params, "web-root:4:%s", device);
+    put(HOOK_TO "/state", "4");
+    hook_refused(params, "blktapctl: number: expected one that domain 0 has no "
+                         "vbd of, found 4 in use (" HOOK_TO ")\n");
+    CHECK(is(HOOK_TO "/state", "4"));
+    CHECK_EQ(ctl("hook remove backend/vbd/7/51712"), 0);
+    CHECK(is(HOOK_TO "/state", "4"));
+    CHECK_EQ(store->ops->rm(store, 0, HOOK_TO), 0);
+
+    vbd_made(params);
+    put(HOOKED "/state", "5");
+    refused("hook add backend/vbd/7/51712",
+            "blktapctl: " HOOKED ": expected a new vbd, found one that is "
+            "closing\n");
+    CHECK(is(HOOK_FROM, NULL));
+    CHECK(is(HOOK_TO, NULL));
+    CHECK(is(HOOKED "/handed-over", NULL));
+    CHECK_EQ(store->ops->rm(store, 0, HOOKED), 0);
+    CHECK_EQ(ctl("hook add backend/vbd/7/51712"), 1 << 8);
+    CHECK(is(HOOKED, NULL));
 }
 
 /* It need not be there: only what it says of itself counts. */
@@ -196,6 +341,10 @@ main(int argc, char **argv)
     TEST(says_what_is_wrong);
     TEST(makes_and_removes_both_sides);
     TEST(removes_by_force);
+    TEST(hook_puts_a_part_below);
+    TEST(hook_removes_what_was_below);
+    TEST(hook_says_what_is_wrong);
+    TEST(hook_gives_up);
     store->ops->free(store);
     loop->ops->free(loop);
     xenstored_remove(&xenstored);

@@ -92,6 +92,53 @@ owned_by_the_kernel(void)
     left_alone("xen-blkback owns kind vbd3 in this domain");
 }
 
+/* What a script did with one that the kernel had taken and offered. */
+static void
+handed_over_by_the_kernel(void)
+{
+    world_reset();
+    w.kernel_serves = true;
+    make_vbd("web-root:/dev/vg/web");
+    set(BACK "/state", "2");
+    world_start();
+    front_nodes();
+    front_state("3");
+    world_advance(SECOND);
+    CHECK_EQ(fd.opens, 0);
+    CHECK_STR(back_state(), "2");
+    set(BACK "/params", "web-root");
+    set(BACK "/handed-over", "1");
+    set(BACK "/state", "1");
+    world_advance(SECOND);
+    CHECK_EQ(fd.opens, 1);
+    CHECK_STR(back_state(), "4");
+    CHECK_STR(listed("claimed"), "true");
+    end();
+}
+
+/* Nobody else would tell the script. */
+static void
+handed_over_but_unknown(void)
+{
+    world_reset();
+    w.kernel_serves = true;
+    make_vbd("web-toor");
+    set(BACK "/handed-over", "1");
+    world_start();
+    world_advance(SECOND);
+    CHECK_EQ(fd.opens, 0);
+    CHECK_STR(back_state(), "1");
+    CHECK_STR(get(BACK "/hotplug-status"), "error");
+    CHECK_STR(get(BACK "/hotplug-error"),
+              "no disk in the config matches (params \"web-toor\", vm web, "
+              "vdev xvda)");
+    set(BACK "/online", "0");
+    set(BACK "/state", "5");
+    world_advance(SECOND);
+    CHECK_STR(back_state(), "6");
+    end();
+}
+
 static void
 wrong_frontend_id(void)
 {
@@ -777,6 +824,8 @@ main(int argc, char **argv)
     test_args(argc, argv);
     TEST(not_in_the_config);
     TEST(owned_by_the_kernel);
+    TEST(handed_over_by_the_kernel);
+    TEST(handed_over_but_unknown);
     TEST(wrong_frontend_id);
     TEST(wrong_frontend_path);
     TEST(by_vm_and_vdev);

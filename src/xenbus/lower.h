@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * lower.h: the lower vbd of an interposed disk, for those who make one.
+ */
+#ifndef XENBUS_LOWER_H
+#define XENBUS_LOWER_H
+
+#include "xenbus/interpose.h"
+#include "xenbus/pair.h"
+
+struct interposed {
+    struct pair upper;
+    char front[VBD_PATH], back[VBD_PATH]; /* of the lower one */
+};
+
+/* upper.self, of the two, must be set. */
+void lower_paths(struct interposed *, uint32_t number);
+/* Its number, from text (NULL: devid). */
+int lower_number(const char *text, uint32_t devid, uint32_t *out, char *why,
+                 size_t n);
+/* In a transaction.  -EEXIST: one is there. */
+int lower_make(struct store *, store_tx, const struct interposed *,
+               uint32_t number, const struct interpose *);
+/* -EEXIST, in a sentence. */
+int lower_there(const struct interposed *, uint32_t number, char *why,
+                size_t n);
+/* In a transaction; with what is above it, when that is empty. */
+int lower_remove(struct store *, store_tx, const struct interposed *);
+/* Whether domain has one for the upper one of these numbers; fills the rest. */
+bool lower_find(struct store *, struct interposed *, const char *domain);
+/* blktapd does not hold it, as far as XenStore can be asked. */
+bool lower_closed(struct store *, const struct interposed *);
+
+#endif
