@@ -13,7 +13,7 @@
 
 struct wish {
     uint64_t states, seed;
-    bool one;
+    bool one, commits;
     const char *record;
 };
 
@@ -33,6 +33,10 @@ read_wish(struct wish *wish, int argc, char **argv)
             wish->states = strtoull(argv[i + 1], NULL, 0);
         } else if (!strcmp(argv[i], "--record")) {
             wish->record = argv[i + 1];
+        } else if (!strcmp(argv[i], "--commits")) {
+            wish->commits = strtoull(argv[i + 1], NULL, 0) != 0;
+        } else if (!strcmp(argv[i], "--enumerate")) {
+            crash_enum_set(strtoull(argv[i + 1], NULL, 0));
         }
     }
 }
@@ -49,7 +53,7 @@ seed_in_child(uint64_t seed, crash_pick pick, const struct wish *wish)
          * few seeds with that are enough. */
         if (seed % 17)
             mallopt(M_PERTURB, 0);
-        crash_seed(seed, pick, wish->one ? wish->record : NULL);
+        crash_seed(seed, pick, wish->one ? wish->record : NULL, wish->commits);
         _exit(0);
     }
     REQUIRE(waitpid(child, &status, 0) == child);
@@ -68,6 +72,7 @@ crash_main(int argc, char **argv, crash_pick pick)
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     REQUIRE(shared != MAP_FAILED);
+    shared->wanted = wish.states;
     log_level(0); /* no thread: a fork would take the locks that it holds */
     for (uint64_t seed = wish.seed;
          !shared->failed && shared->states < wish.states; seed++) {
@@ -82,5 +87,7 @@ crash_main(int argc, char **argv, crash_pick pick)
            shared->states, shared->kills, shared->recovering, shared->leaked,
            shared->clean, shared->grown, shared->commits, shared->folded,
            shared->flushes, shared->errors);
+    if (crash_enumerates())
+        crash_enum_print();
     return shared->failed;
 }

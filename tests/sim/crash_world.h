@@ -15,6 +15,10 @@ struct crash_shared {
     uint64_t states, recovering, kills, leaked, flushes, clean, errors, grown;
     uint64_t commits, folded;
     int failed;
+    /* All states of a moment. */
+    uint64_t wanted; /* states */
+    uint64_t moments, whole, prefixes, subsets, torn, backwards, garbage;
+    uint64_t interrupted, deaths;
 };
 
 struct crash_world {
@@ -22,10 +26,12 @@ struct crash_world {
     struct sim *sim;
     const struct crash_stack *stack;
     struct image_format f;
-    uint64_t snapshot;      /* a hash of what it holds */
-    uint64_t base;          /* of what is below */
-    bool resizes;           /* the disk becomes larger, now and then */
-    uint64_t size, asked;   /* the size that it has; or may have */
+    uint64_t snapshot;    /* a hash of what it holds */
+    uint64_t base;        /* of what is below */
+    bool resizes;         /* the disk becomes larger, now and then */
+    uint64_t size, asked; /* the size that it has; or may have */
+    bool killed; /* as it lies there now no completed write is missing */
+    uint64_t moment, moment_is; /* how many there were; what this one has */
     bool commits;           /* the image is folded into what is below, too */
     bool begun;             /* that was begun: what is below may change */
     bool midway;            /* a chain is being changed for it */
@@ -44,7 +50,24 @@ struct crash_world {
 extern struct crash_shared *shared;
 extern struct crash_world w;
 
-/* All lives of a seed.  record: NULL, or where its writes are logged. */
-void crash_seed(uint64_t seed, crash_pick, const char *record);
+/* Opens the chain, in at most that many steps; false: it still opens. */
+bool crash_open(uint64_t steps);
+/* For chain_op.done: w.status is no longer 1. */
+void crash_step_done(struct chain_op *, int error);
+/* What the media hold; closed: after a clean end. */
+void crash_judge(bool closed);
+
+/* ---- crash_enum.c -------------------------------------------------------- */
+
+/* Each so many moments; 0: none. */
+void crash_enum_set(uint64_t every);
+bool crash_enumerates(void);
+/* After a step of the world. */
+void crash_enum_look(void);
+void crash_enum_print(void);
+
+/* All lives of a seed.  record: NULL, or where its writes are logged.  commits:
+ * none, if it has no commits. */
+void crash_seed(uint64_t seed, crash_pick, const char *record, bool commits);
 
 #endif

@@ -75,7 +75,8 @@ mutant() {
     object "$copy/$file.c" "$tmp/o/$file.o"
     link
     status=0
-    timeout 120 "$tmp/crash" --states "$most" >"$tmp/out" 2>&1 || status=$?
+    # shellcheck disable=SC2086
+    timeout 120 "$tmp/crash" --states "$most" ${options:-} >"$tmp/out" 2>&1 || status=$?
     seen=$(sed -n 's/^FAILED \(seed [0-9]*: [^(]*\).*/\1/p' "$tmp/out" |
         head -n 1 | cut -c 1-60)
     if [ "$status" -eq 0 ]; then

@@ -64,8 +64,8 @@ relimited(void *ctx, const struct blk_limits *limits)
     w.size = w.asked;
 }
 
-static void
-step_done(struct chain_op *op, int error)
+void
+crash_step_done(struct chain_op *op, int error)
 {
     (void)op;
     w.status = error;
@@ -82,7 +82,7 @@ chain_make(void)
     if (chain_new(&w.chain, w.loop, &spec, &events, NULL, why, sizeof(why)))
         wrong("%s", why);
     w.guest.chain = w.chain;
-    w.op = (struct chain_op){ .done = step_done };
+    w.op = (struct chain_op){ .done = crash_step_done };
     w.status = 1;
     chain_start(w.chain, &w.op);
 }
@@ -91,7 +91,7 @@ chain_make(void)
 static bool
 chain_finish(void)
 {
-    w.op = (struct chain_op){ .done = step_done };
+    w.op = (struct chain_op){ .done = crash_step_done };
     w.status = 1;
     chain_stop(w.chain, &w.op);
     for (uint64_t i = dice(2) ? UINT64_MAX : dice(16);
@@ -170,7 +170,7 @@ static bool
 commit_step(uint64_t *events)
 {
     for (; w.status > 0 && *events && sim_step(w.sim); --*events)
-        ;
+        crash_enum_look();
     return w.status <= 0;
 }
 
@@ -196,7 +196,7 @@ commit_end(uint64_t *events)
 
     if (commit_say("end", "word"))
         wrong("a commit that is ready can't end");
-    w.op = (struct chain_op){ .done = step_done };
+    w.op = (struct chain_op){ .done = crash_step_done };
     w.status = 1;
     w.midway = true;
     chain_pause(w.chain, &w.op);
@@ -278,14 +278,28 @@ judge_image(const char *name, unsigned cluster_bits, bool closed)
     return found;
 }
 
+/* What is before the data is nobody's. */
 static void
-judge(bool closed)
+judge_raw(void)
+{
+    uint64_t id;
+
+    for (uint64_t at = 0; at < w.stack->raw; at += 8) {
+        sim_file_get(w.sim, "/image", at, &id, 8);
+        if (id != ((at - at % 512) ^ 0x5a5a5a5a))
+            wrong("byte %" PRIu64 " before the data was written to", at);
+    }
+}
+
+void
+crash_judge(bool closed)
 {
     struct image_found found;
 
+    judge_raw();
     if (w.begun && w.stack->base == CRASH_QCOW2)
         judge_image("/base", BASE_BITS, closed);
-    if (w.folded)
+    if (w.folded || w.stack->raw)
         return;
     found = judge_image("/image", w.f.cluster_bits, closed);
     if (w.snapshot && found.snapshot != w.snapshot)
@@ -313,7 +327,7 @@ crash(void)
     shared->kills += kill;
     guest_lost(&w.guest);
     w.loop->ops->free(w.loop);
-    judge(false);
+    crash_judge(false);
     return kill;
 }
 
@@ -344,6 +358,30 @@ faults_end(void)
         sim_file_faults(w.sim, "/base", &none);
 }
 
+/* False: it is in the middle of it still. */
+bool
+crash_open(uint64_t steps)
+{
+    chain_make();
+    for (; w.status > 0 && steps && sim_step(w.sim); steps--)
+        crash_enum_look();
+    if (w.status > 0)
+        return false;
+    if (w.status)
+        wrong("it does not open: %s", w.op.why);
+    if (chain_reserve(w.chain, GUEST_WAYS))
+        wrong("no memory");
+    w.guest.working = w.midway = false;
+    w.guest.cluster = ((uint64_t)1 << w.f.cluster_bits) / 512;
+    if (w.folded || w.stack->raw)
+        w.guest.cluster = chain_limits(w.chain)->discard_align / 512;
+    else if (w.guest.cluster < chain_limits(w.chain)->align / 512)
+        w.guest.cluster = chain_limits(w.chain)->align / 512;
+    if (!w.guest.cluster)
+        w.guest.cluster = 1;
+    return true;
+}
+
 /* One life: opened, worked with, ended somehow.  Whether it was a kill. */
 static bool
 live(bool killed)
@@ -353,30 +391,19 @@ live(bool killed)
     uint64_t commit = w.commits && dice(3) ? 1 + dice(100) : 0;
 
     faults_end();
-    chain_make();
-    for (uint64_t i = dice(killed ? 4 : 8) ? UINT64_MAX : dice(40);
-         w.status > 0 && i && sim_step(w.sim); i--)
-        ;
-    if (w.status > 0) { /* in the middle of opening */
+    w.killed = killed;
+    if (!crash_open(dice(killed ? 4 : 8) ? UINT64_MAX : dice(40))) {
         shared->recovering++;
         return crash() && killed;
     }
-    if (w.status)
-        wrong("it does not open: %s", w.op.why);
-    if (chain_reserve(w.chain, GUEST_WAYS))
-        wrong("no memory");
-    w.guest.working = w.midway = false;
-    w.guest.cluster = ((uint64_t)1 << w.f.cluster_bits) / 512;
-    if (w.folded)
-        w.guest.cluster = chain_limits(w.chain)->discard_align / 512;
-    else if (w.guest.cluster < chain_limits(w.chain)->align / 512)
-        w.guest.cluster = chain_limits(w.chain)->align / 512;
     guest_look(&w.guest, killed);
+    w.killed = true;
     faults_begin();
     guest_work(&w.guest);
     if (commit && dice(2))
         events += dice(8000);
     for (; events && sim_step(w.sim); events -= events != 0) {
+        crash_enum_look();
         if (resize && --resize == 0)
             resize_begin();
         if (commit && !w.folded && --commit == 0)
@@ -391,7 +418,7 @@ live(bool killed)
         wrong("a request hangs");
     if (!chain_finish())
         return crash();
-    judge(true);
+    crash_judge(true);
     shared->clean++;
     return true; /* nothing may be missing, as after a kill */
 }
@@ -456,6 +483,25 @@ base_make(void)
     w.base = file_hash("/base");
 }
 
+/* The disk alone, behind what is not its. */
+static void
+raw_make(void)
+{
+    uint8_t sector[512];
+
+    w.f.filled = 1;
+    w.f.cluster_bits = 9;
+    sim_file_make(w.sim, "/image", w.stack->raw + w.f.size);
+    for (uint64_t at = 0; at < w.stack->raw; at += 512) {
+        guest_stamp(sector, at ^ 0x5a5a5a5a);
+        sim_file_put(w.sim, "/image", at, sector, 512);
+    }
+    for (uint64_t s = 0; s < w.guest.sectors; s++) {
+        stamp_image(sector, s);
+        sim_file_put(w.sim, "/image", w.stack->raw + s * 512, sector, 512);
+    }
+}
+
 static void
 world_make(uint64_t seed, crash_pick pick)
 {
@@ -477,16 +523,19 @@ world_make(uint64_t seed, crash_pick pick)
     w.stack = pick(w.sim, &w.f);
     guest_init(&w.guest, w.sim, w.f.size / 512, 1);
     w.guest.blank = w.stack->blank;
-    w.guest.faulty = dice(3) == 0;
+    w.guest.faulty = dice(3) == 0 && !crash_enumerates();
     w.size = w.asked = w.f.size;
     memcpy(w.layer, w.stack->layer, w.stack->n * sizeof(w.layer[0]));
     w.n = w.stack->n;
     w.commits = w.stack->base != CRASH_NO_BASE && !w.f.snapshot && dice(2);
     /* What would be read then, below, is not what is blank above. */
     w.guest.no_discard = w.commits && w.stack->seal_base && !w.stack->blank;
-    w.resizes = !w.commits && seed % 5 == 2 && !w.guest.faulty &&
-                (w.f.version >= 3 || !w.f.snapshot);
-    file_make("/image", &w.f, stamp_image);
+    w.resizes = !w.commits && !w.stack->raw && seed % 5 == 2 &&
+                !w.guest.faulty && (w.f.version >= 3 || !w.f.snapshot);
+    if (w.stack->raw)
+        raw_make();
+    else
+        file_make("/image", &w.f, stamp_image);
     if (w.stack->base != CRASH_NO_BASE)
         base_make();
     for (uint64_t s = 0; s < w.guest.sectors && w.f.filled; s++) {
@@ -519,12 +568,14 @@ record_mark(const char *what, unsigned number)
 }
 
 void
-crash_seed(uint64_t seed, crash_pick pick, const char *path)
+crash_seed(uint64_t seed, crash_pick pick, const char *path, bool commits)
 {
     unsigned after = 0; /* lives without the image */
     bool killed = true;
 
     world_make(seed, pick);
+    if (commits && !w.commits)
+        return;
     record(path);
     for (unsigned i = 0; i < CRASHES && after < 3; i++) {
         record_mark("life", i);

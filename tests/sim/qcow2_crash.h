@@ -21,7 +21,12 @@
  * come short, at any step: then what a request that failed wanted may be there
  * or not, and an end is clean or leaves the mark; the rest holds as ever.
  *
- *     PROGRAM [--seed N] [--states N] [--record FILE]
+ *     PROGRAM [--seed N] [--states N] [--record FILE] [--enumerate N]
+ *             [--commits 1]
+ *
+ * With --commits only seeds with commits are lived through.  With --enumerate
+ * each Nth moment of each life is left in every way that it could be
+ * (crash_enum.c); else in one way, once.
  *
  * With --record all that the seed's media were told is logged, in the format
  * of log_writes.h: the image's in FILE, what is below in FILE.base.
@@ -48,6 +53,8 @@ struct crash_stack {
     void (*seal)(uint8_t *sector, uint64_t number);
     void (*seal_base)(uint8_t *sector, uint64_t number);
     void (*blank)(uint8_t *sector, uint64_t number);
+    bool coarse;  /* garbage in a sector of 512 harms its neighbours */
+    uint32_t raw; /* not 0: /image is the disk, behind that many bytes */
 };
 
 /* Chooses a stack for a world. Version 2 can't be over something. */

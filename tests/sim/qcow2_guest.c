@@ -323,6 +323,16 @@ look_at(struct guest *g, uint64_t s, uint64_t id, bool killed)
     }
 }
 
+static bool
+under_way(const struct guest *g, uint64_t s)
+{
+    for (unsigned i = 0; i < g->laters[s]; i++) {
+        if (!g->later[s][i].done)
+            return true;
+    }
+    return false;
+}
+
 void
 guest_look(struct guest *g, bool killed)
 {
@@ -337,8 +347,10 @@ guest_look(struct guest *g, bool killed)
         way_start(y);
         if (!sim_run_until(g->sim, guest_idle, g, 10000000000ull))
             wrong("a read hangs");
-        for (uint64_t i = 0; i < y->n; i++)
-            look_at(g, s + i, read_id(g, y->buf + i * 512, s + i), killed);
+        for (uint64_t i = 0; i < y->n; i++) {
+            if (!g->garbage || !under_way(g, s + i))
+                look_at(g, s + i, read_id(g, y->buf + i * 512, s + i), killed);
+        }
     }
 }
 

@@ -26,6 +26,7 @@ struct guest {
     /* Requests but flushes may fail: then what they wanted is there or not. */
     bool faulty;
     bool no_discard;
+    bool garbage; /* where a write is under way there may be anything */
     uint64_t flushes, errors;
 
     bool working; /* what ends is followed by something else */

@@ -132,16 +132,37 @@ static const struct blk_conf crypt_qcow2_file[] = { LAYER("crypt", plain),
 
 /* With version 2 only those that have nothing below the image. */
 static const struct crash_stack stacks[] = {
-    { "crypt, qcow2", crypt_qcow2, 2, CRASH_NO_BASE, seal, NULL, blank },
-    { "crypt 4096, qcow2", crypt4096_qcow2, 2, CRASH_NO_BASE, seal_4096, NULL,
-      blank_4096 },
+    { "crypt, qcow2", crypt_qcow2, 2, .seal = seal, .blank = blank },
+    { "crypt 4096, qcow2", crypt4096_qcow2, 2, .seal = seal_4096,
+      .blank = blank_4096, .coarse = true },
     { "limit, qcow2", limit_qcow2, 2, .base = CRASH_NO_BASE },
     { "trace, qcow2", trace_qcow2, 2, .base = CRASH_NO_BASE },
-    { "qcow2, crypt, file", qcow2_crypt, 3, CRASH_RAW, NULL, seal, NULL },
-    { "qcow2, crypt 4096, file", qcow2_crypt4096, 3, CRASH_RAW, NULL, seal_4096,
-      NULL },
+    { "qcow2, crypt, file", qcow2_crypt, 3, CRASH_RAW, .seal_base = seal },
+    { "qcow2, crypt 4096, file", qcow2_crypt4096, 3, CRASH_RAW,
+      .seal_base = seal_4096, .coarse = true },
     { "qcow2, qcow2", qcow2_qcow2, 2, .base = CRASH_QCOW2 },
-    { "crypt, qcow2, file", crypt_qcow2_file, 3, CRASH_RAW, seal, seal, blank },
+    { "crypt, qcow2, file", crypt_qcow2_file, 3, CRASH_RAW, .seal = seal,
+      .seal_base = seal, .blank = blank },
+};
+
+/* crypt alone over a file: what is before its data is nobody's. */
+static const struct blk_kv behind[] = { KV("mode", "plain"),
+                                        KV("key-file", key_path),
+                                        KV("memory", "1M"), KV("offset", "64k"),
+                                        KV("discard", "true") };
+static const struct blk_kv behind_4096[] = {
+    KV("mode", "plain"), KV("key-file", key_path), KV("memory", "1M"),
+    KV("offset", "64k"), KV("sector", "4096")
+};
+static const struct blk_kv disk[] = { KV("path", "/image") };
+static const struct blk_conf crypt_file[] = { LAYER("crypt", behind),
+                                              LAYER("file", disk) };
+static const struct blk_conf crypt4096_file[] = { LAYER("crypt", behind_4096),
+                                                  LAYER("file", disk) };
+static const struct crash_stack alone[] = {
+    { "crypt", crypt_file, 2, .seal = seal, .blank = blank, .raw = 64 << 10 },
+    { "crypt 4096", crypt4096_file, 2, .seal = seal_4096, .blank = blank_4096,
+      .raw = 64 << 10, .coarse = true },
 };
 
 static const struct crash_stack *
@@ -156,9 +177,20 @@ pick(struct sim *sim, const struct image_format *f)
     return s;
 }
 
+static const struct crash_stack *
+pick_alone(struct sim *sim, const struct image_format *f)
+{
+    (void)f;
+    return &alone[sim_below(sim, sizeof(alone) / sizeof(alone[0]))];
+}
+
+/* As crypt-crash it is of crypt alone. */
 int
 main(int argc, char **argv)
 {
+    const char *slash = strrchr(argv[0], '/');
+    const bool crypt = strstr(slash ? slash : argv[0], "crypt-crash") != NULL;
+
     key_make();
-    return crash_main(argc, argv, pick);
+    return crash_main(argc, argv, crypt ? pick_alone : pick);
 }

@@ -14,11 +14,15 @@ noinst_HEADERS += tests/sim/qcow2_image.h tests/unit/plugin_qcow2_image.h \
 	tests/sim/qcow2_guest.h tests/sim/qcow2_crash.h \
 	tests/sim/crash_world.h tests/sim/log_writes.h
 qcow2_crash_sources = tests/sim/qcow2_crash.c tests/sim/qcow2_guest.c \
-	tests/sim/qcow2_image.c tests/sim/crash_main.c tests/sim/log_writes.c
+	tests/sim/qcow2_image.c tests/sim/crash_main.c tests/sim/log_writes.c \
+	tests/sim/crash_enum.c
 # The log of a seed's writes, read by a program that knows its format alone.
 dist_check_SCRIPTS += tests/sim/crash-log
 EXTRA_DIST += tests/sim/replay_log.py
 TESTS += tests/sim/crash-log
+# All states of some moments; some 20 s of one processor.
+dist_check_SCRIPTS += tests/sim/crash-moments
+TESTS += tests/sim/crash-moments
 
 noinst_LIBRARIES += plugins/libqcow2_static.a
 plugins_libqcow2_static_a_SOURCES = $(qcow2_sources)
