@@ -129,8 +129,8 @@ struct blk_counter {
  * person gives.  They begin something, and stats() tells the rest. */
 enum blk_can {
     /* "resize BYTES": the layer has a size of its own, and it becomes this.
-     * stats() has resizing_to, bytes, until that is over, and after one that
-     * failed resize_failed, a sentence. */
+     * What is not done at once tells resizing_to, bytes, and so does stats()
+     * until it is over; after one that failed resize_failed, a sentence. */
     BLK_CAN_RESIZE = 1,
     /* "commit": what the layer holds goes to what is below.  "commit status"
      * tells commit, a word: copying, paused, ready; failed (commit_failed says

@@ -475,6 +475,7 @@ q2_resize_ask(struct qcow2 *s, uint64_t size, struct blk_out *out)
     z->entries = (uint32_t)((size + reach - 1) / reach);
     z->size = size;
     blk_relimit(s->layer);
+    blk_put_u64(out, "resizing_to", size);
     blk_printf(out, "resizing to %" PRIu64 " bytes\n", size);
     return 0;
 }

@@ -138,6 +138,12 @@ chain_layer_name(const struct chain *c, unsigned i)
     return i + 1 < c->stack->n ? conf_name(c->stack->layer[i + 1]->conf) : NULL;
 }
 
+const struct chain_holds *
+chain_holds(const struct chain *c)
+{
+    return &c->holds;
+}
+
 bool
 chain_transparent(const struct chain *c)
 {

@@ -161,6 +161,15 @@ struct blk_out {
     void (*text)(struct blk_out *, const char *);
 };
 void chain_layer_out(struct chain *, unsigned i, struct blk_out *);
+
+/* Requests were held at the head, for a pause, a change or new limits: what a
+ * guest sees of these. */
+struct chain_holds {
+    bool now;       /* they are */
+    uint64_t times; /* it is over */
+    uint64_t last_ns, longest_ns;
+};
+const struct chain_holds *chain_holds(const struct chain *);
 int chain_command(struct chain *, const char *layer, int argc, char **argv,
                   struct blk_out *);
 

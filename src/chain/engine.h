@@ -154,9 +154,11 @@ struct chain {
     const uint8_t *phase; /* NULL: not begun */
     unsigned cursor;
     struct stack *next, *old;
-    bool held;         /* chain_pause() was asked for */
-    bool back;         /* the operation failed and is being taken back */
-    uint64_t drain_ns; /* how long its PH_EMPTY may take; 0: without limit */
+    bool held; /* chain_pause() was asked for */
+    struct chain_holds holds;
+    uint64_t closed_ns; /* since when the door is closed */
+    bool back;          /* the operation failed and is being taken back */
+    uint64_t drain_ns;  /* how long its PH_EMPTY may take; 0: without limit */
     struct blk_timer drain;
     bool draining, drain_over; /* the timer was started; it fired */
     bool was_readonly;

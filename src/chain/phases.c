@@ -169,6 +169,9 @@ limits_take(struct chain *c, struct stack *s)
 static enum went
 phase_drain(struct chain *c)
 {
+    if (c->open)
+        c->closed_ns = c->loop->ops->now(c->loop);
+    c->holds.now = true;
     c->open = false;
     for (unsigned i = 0; i < c->stack->n; i++) {
         struct blk_layer *l = c->stack->layer[i];
@@ -386,6 +389,21 @@ phase_resume(struct chain *c)
     return WENT_ON;
 }
 
+/* Not at the start, when the door was never open. */
+static void
+holds_end(struct chain *c)
+{
+    struct chain_holds *h = &c->holds;
+
+    if (!h->now)
+        return;
+    h->now = false;
+    h->times++;
+    h->last_ns = c->loop->ops->now(c->loop) - c->closed_ns;
+    if (h->longest_ns < h->last_ns)
+        h->longest_ns = h->last_ns;
+}
+
 static enum went
 phase_open(struct chain *c)
 {
@@ -393,6 +411,7 @@ phase_open(struct chain *c)
 
     if (c->held)
         return WENT_ON;
+    holds_end(c);
     c->open = true;
     c->lender =
         chain_transparent(c) ? c->stack->layer[c->stack->n - 1]->lender : NULL;

@@ -236,12 +236,31 @@ layer_resizable(const struct chain_spec *spec)
     return NULL;
 }
 
+/* What a layer was asked for, which it does later: who it is is told, so that
+ * it can be looked at. */
+struct resize_ask {
+    struct control_call *call;
+    char layer[64];
+};
+
+static void
+resize_told(void *ctx, int status, struct json_object *out)
+{
+    struct resize_ask *ask = ctx;
+
+    if (json_object_object_get_ex(out, "resizing_to", NULL))
+        put_str(out, "layer", ask->layer);
+    layer_done(ask->call, status, out);
+    free(ask);
+}
+
 static void
 resize_to(struct disk *d, struct control_call *call, const char *text)
 {
     const char *layer = layer_resizable(&disk_conf(d)->chain);
     char bytes[24];
     const char *args[] = { "resize", bytes, NULL };
+    struct resize_ask *ask;
     uint64_t size;
 
     if (parse_size(text, &size)) {
@@ -257,8 +276,15 @@ resize_to(struct disk *d, struct control_call *call, const char *text)
                      disk_conf(d)->name);
         return;
     }
+    ask = calloc(1, sizeof(*ask));
+    if (!ask) {
+        control_fail(call, "out of memory");
+        return;
+    }
+    ask->call = call;
+    snprintf(ask->layer, sizeof(ask->layer), "%s", layer);
     snprintf(bytes, sizeof(bytes), "%" PRIu64, size);
-    disk_command(d, layer, 2, args, layer_done, call);
+    disk_command(d, layer, 2, args, resize_told, ask);
 }
 
 static void

@@ -69,15 +69,11 @@ log_run(const struct ctl *ctl, int argc, char **argv)
 }
 
 /* What a layer has to say: its lines as they are, its numbers by name. */
-static int
-act_told(const struct ctl *ctl, const char *command, int argc, char **argv)
+static void
+told_print(const struct ctl *ctl, struct json_object *o)
 {
-    bool ok;
-    struct json_object *o = ctl_ask(ctl, command, argc, argv, &ok);
     size_t i;
 
-    if (!ok)
-        return 1;
     if (ctl->json) {
         ctl_dump(o);
     } else if (json_object_is_type(o, json_type_object)) {
@@ -92,8 +88,6 @@ act_told(const struct ctl *ctl, const char *command, int argc, char **argv)
             fputs(line, stdout);
         }
     }
-    json_object_put(o);
-    return 0;
 }
 
 /* ---- chain --------------------------------------------------------------- */
@@ -268,11 +262,108 @@ mode_run(const struct ctl *ctl, int argc, char **argv)
 int
 layer_run(const struct ctl *ctl, int argc, char **argv)
 {
-    return act_told(ctl, "layer", argc, argv);
+    bool ok;
+    struct json_object *o = ctl_ask(ctl, "layer", argc, argv, &ok);
+
+    if (ok)
+        told_print(ctl, o);
+    json_object_put(o);
+    return ok ? 0 : 1;
+}
+
+/* ---- resize -------------------------------------------------------------- */
+
+#define RESIZE_LOOK_NS 50000000L
+
+/* Of the layer of that name, in what is shown of a disk; NULL: it does not run.
+ */
+static struct json_object *
+shown_counters(struct json_object *shown, const char *layer)
+{
+    struct json_object *layers = get(shown, "layers");
+    size_t i;
+
+    for (i = 0; i < count(layers); i++) {
+        if (!strcmp(get_str(at(layers, i), "name"), layer))
+            return get(at(layers, i), "counters");
+    }
+    return NULL;
+}
+
+/* What is shown of the disk once the layer has done what it was asked for, and
+ * requests go on; NULL, and it was said why: that can't be known. */
+static struct json_object *
+resize_wait(const struct ctl *ctl, char *disk, const char *layer)
+{
+    const struct timespec wait = { .tv_nsec = RESIZE_LOOK_NS };
+    char *words[] = { disk, NULL };
+    struct json_object *shown, *told;
+    bool ok;
+
+    for (;;) {
+        shown = ctl_ask(ctl, "show", 1, words, &ok);
+        told = shown_counters(shown, layer);
+        if (told && !get(told, "resizing_to") &&
+            !get_bool(get(shown, "held"), "now"))
+            return shown;
+        if (ok && !told)
+            ctl_error("disk %s was closed before it had another size", disk);
+        if (!told) {
+            json_object_put(shown);
+            return NULL;
+        }
+        json_object_put(shown);
+        nanosleep(&wait, NULL);
+    }
+}
+
+static void
+resize_done(const struct ctl *ctl, struct json_object *o, uint64_t size)
+{
+    char text[HUMAN_SIZE];
+
+    if (ctl->json)
+        ctl_dump(o);
+    else
+        printf("resized to %llu bytes; requests waited for %s\n",
+               (unsigned long long)size,
+               human_ns(text, get_u64(o, "waited_ns")));
+}
+
+/* o: what was answered, to which what became of it is added. */
+static int
+resize_follow(const struct ctl *ctl, char *disk, struct json_object *o)
+{
+    const char *layer = get_str(o, "layer"), *why;
+    uint64_t size = get_u64(o, "resizing_to");
+    struct json_object *shown = resize_wait(ctl, disk, layer);
+    int rc = 0;
+
+    if (!shown)
+        return 1;
+    why = get_str(shown_counters(shown, layer), "resize_failed");
+    json_object_object_add(
+        o, "waited_ns",
+        json_object_new_uint64(get_u64(get(shown, "held"), "last-ns")));
+    if (why[0])
+        rc = ctl_error("disk %s can't be resized to %s", disk, why);
+    else
+        resize_done(ctl, o, size);
+    json_object_put(shown);
+    return rc;
 }
 
 int
 resize_run(const struct ctl *ctl, int argc, char **argv)
 {
-    return act_told(ctl, "resize", argc, argv);
+    bool ok;
+    struct json_object *o = ctl_ask(ctl, "resize", argc, argv, &ok);
+    int rc = ok ? 0 : 1;
+
+    if (ok && get(o, "resizing_to"))
+        rc = resize_follow(ctl, argv[0], o);
+    else if (ok)
+        told_print(ctl, o);
+    json_object_put(o);
+    return rc;
 }

@@ -163,6 +163,18 @@ show_out_end(struct show_out *s)
 }
 
 static struct json_object *
+show_holds(const struct chain_holds *h)
+{
+    struct json_object *o = json_object_new_object();
+
+    json_object_object_add(o, "now", json_object_new_boolean(h->now));
+    put_u64(o, "times", h->times);
+    put_u64(o, "last-ns", h->last_ns);
+    put_u64(o, "longest-ns", h->longest_ns);
+    return o;
+}
+
+static struct json_object *
 show_layer(struct unit *u, unsigned i)
 {
     const struct chain_stats *s = chain_layer_stats(u->chain, i);
@@ -195,6 +207,7 @@ unit_show(struct unit *u)
     if (!u->chain || u->state == UNIT_NEW)
         return o;
     json_object_object_add(o, "limits", show_limits(chain_limits(u->chain)));
+    json_object_object_add(o, "held", show_holds(chain_holds(u->chain)));
     layers = json_object_new_array();
     for (i = 0; i < chain_layers(u->chain); i++)
         json_object_array_add(layers, show_layer(u, i));

@@ -191,6 +191,7 @@ pause_waits(void)
     struct kit_req a, b;
     struct kit_op *op;
     struct chain *c;
+    uint64_t began;
 
     reset();
     kit_disk.hold = true;
@@ -198,8 +199,13 @@ pause_waits(void)
     noted();
     kit_submit_req(c, &a, BLK_READ, 0, 0, 512, data, 512);
     kit_run();
+    CHECK(!chain_holds(c)->now);
+    CHECK_EQ(chain_holds(c)->times, 0); /* the start was none */
     op = kit_begin(c, chain_pause);
     kit_run();
+    CHECK(chain_holds(c)->now);
+    began = kit_loop.now;
+    kit_loop.now += 5000;
     CHECK_EQ(op->error, 1);
     kit_submit_req(c, &b, BLK_READ, 0, 512, 512, data, 512);
     kit_run();
@@ -219,6 +225,10 @@ pause_waits(void)
     slow_async = false;
     slow_go();
     CHECK_EQ(kit_end(op), 0);
+    CHECK_EQ(chain_holds(c)->times, 1);
+    CHECK_EQ(chain_holds(c)->last_ns, kit_loop.now - began);
+    CHECK(chain_holds(c)->last_ns >= 5000);
+    CHECK_EQ(chain_holds(c)->longest_ns, chain_holds(c)->last_ns);
     CHECK_STR(noted(), "read@512+512");
     CHECK_EQ(b.error, 1);
     kit_release(0);

@@ -30,6 +30,13 @@ check_PROGRAMS += tests/unit/ctl_show
 TESTS += tests/unit/ctl_show
 tests_unit_ctl_show_LDADD = libctl.a libwire.la $(JSON_LIBS)
 
+# It includes act.c, and says what the daemon does.
+check_PROGRAMS += tests/unit/ctl_resize
+TESTS += tests/unit/ctl_resize
+tests_unit_ctl_resize_LDADD = libctl.a libwire.la $(JSON_LIBS)
+tests_unit_ctl_resize_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=ctl_ask \
+	-Wl,--wrap=ctl_error -Wl,--wrap=ctl_dump
+
 check_PROGRAMS += tests/unit/ctl_copy_end
 TESTS += tests/unit/ctl_copy_end
 tests_unit_ctl_copy_end_LDADD = libctl.a libblktap.la libwire.la $(JSON_LIBS)
