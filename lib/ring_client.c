@@ -150,6 +150,12 @@ entry_direct(void *entry, const struct ring_request *r, uint16_t id)
     segments_write(e->seg, r);
 }
 
+struct ring_slot *
+ring_client_next(struct ring_client *rc)
+{
+    return rc->first == NO_SLOT ? NULL : &rc->slot[rc->first];
+}
+
 int
 ring_client_put(struct ring_client *rc, const struct ring_request *r)
 {

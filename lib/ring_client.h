@@ -43,7 +43,7 @@ struct ring_seg {
 struct ring_slot {
     void *user;            /* of the request that waits here */
     void *indirect;        /* a page for the list of segments, or NULL */
-    uint32_t indirect_ref; /* its reference */
+    uint32_t indirect_ref; /* its reference; both may change while it is free */
     uint16_t next;
     uint8_t op;
     bool waits;
@@ -82,6 +82,8 @@ uint32_t ring_client_entries(unsigned order);
  * zeroed but for indirect and indirect_ref. */
 void ring_client_init(struct ring_client *, void *pages, unsigned order,
                       struct ring_slot *slot);
+/* The slot that the next put takes; NULL: the ring is full. */
+struct ring_slot *ring_client_next(struct ring_client *);
 /* 0; -EAGAIN: the ring is full; -EINVAL: segments are missing, too many, or
  * not inside of a page. */
 int ring_client_put(struct ring_client *, const struct ring_request *);

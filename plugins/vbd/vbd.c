@@ -29,7 +29,7 @@ struct shared {
 
 struct vbd {
     char *path; /* the options */
-    uint64_t connect_timeout, timeout, buffer, ring_order;
+    uint64_t connect_timeout, timeout, buffer, ring_order, queues;
 
     struct blk_layer *layer;
     struct fronts *fronts;
@@ -66,16 +66,24 @@ static const struct blk_option vbd_options[] = {
     { .name = "buffer",
       .type = BLK_SIZE,
       .at = offsetof(struct vbd, buffer),
-      .fallback = "1280k",
-      .min = FRONT_PAGES_MIN * PAGE,
+      .fallback = "0",
       .max = FRONT_PAGES_MAX * PAGE,
-      .help = "data that can be under way; so much memory is granted" },
+      .help =
+          "data that can be under way; so much memory is granted; 0: 1280k, "
+          "or less where no more can be granted" },
     { .name = "ring-order",
       .type = BLK_UINT,
       .at = offsetof(struct vbd, ring_order),
       .fallback = "0",
       .max = FRONT_ORDER_MAX,
-      .help = "pages of the ring, as a power of two; 0: 32 requests" },
+      .help = "pages of a ring, as a power of two; 0: 32 requests" },
+    { .name = "queues",
+      .type = BLK_UINT,
+      .at = offsetof(struct vbd, queues),
+      .fallback = "4",
+      .min = 1,
+      .max = FRONT_QUEUES_MAX,
+      .help = "rings, if the back-end takes as many" },
     { 0 }
 };
 
@@ -85,10 +93,15 @@ vbd_check(const void *self, char *why, size_t why_size)
     const struct vbd *v = self;
     size_t n = strlen(v->path);
 
-    if (n && n < FRONT_PATH)
+    if (!n || n >= FRONT_PATH)
+        snprintf(why, why_size, "path: expected 1 to %d characters, found %zu",
+                 FRONT_PATH - 1, n);
+    else if (v->buffer && v->buffer < FRONT_PAGES_MIN * PAGE)
+        snprintf(why, why_size,
+                 "buffer: expected 0, or at least %u bytes, found %" PRIu64,
+                 FRONT_PAGES_MIN * PAGE, v->buffer);
+    else
         return 0;
-    snprintf(why, why_size, "path: expected 1 to %d characters, found %zu",
-             FRONT_PATH - 1, n);
     return -EINVAL;
 }
 
@@ -168,9 +181,10 @@ start_inherit(struct vbd *v, struct blk_layer *old)
 
     if (strcmp(from->path, v->path) || !from->shared)
         return false;
-    if (from->buffer != v->buffer || from->ring_order != v->ring_order) {
-        blk_why(v->layer, "buffer and ring-order can't change while the disk "
-                          "is connected");
+    if (from->buffer != v->buffer || from->ring_order != v->ring_order ||
+        from->queues != v->queues) {
+        blk_why(v->layer, "buffer, ring-order and queues can't change while "
+                          "the disk is connected");
         error = -EBUSY;
     } else {
         v->shared = from->shared;
@@ -188,7 +202,8 @@ start_open(struct vbd *v, char *why, size_t n)
                                .connect_ns = v->connect_timeout,
                                .timeout_ns = v->timeout,
                                .pages = (unsigned)(v->buffer / PAGE),
-                               .order = (unsigned)v->ring_order };
+                               .order = (unsigned)v->ring_order,
+                               .queues = (unsigned)v->queues };
 
     if (!v->fronts) {
         snprintf(why, n, "there is no Xen here");
@@ -321,6 +336,20 @@ vbd_limits(struct blk_layer *l, struct blk_limits *limits)
         limits->ops &= ~BLK_BIT(BLK_DISCARD);
 }
 
+/* Of each ring, one after the other. */
+static void
+stats_rings(const struct front_counters *c, struct blk_out *out)
+{
+    char text[FRONT_QUEUES_MAX * 21] = "";
+    int at = 0;
+
+    for (unsigned i = 0; i < c->queues; i++)
+        at += snprintf(text + at, sizeof text - (size_t)at, "%s%" PRIu64,
+                       i ? " " : "", c->queue_sent[i]);
+    blk_put_u64(out, "queues", c->queues);
+    blk_put_str(out, "queue_sent", text);
+}
+
 static void
 vbd_stats(struct blk_layer *l, struct blk_out *out)
 {
@@ -334,6 +363,8 @@ vbd_stats(struct blk_layer *l, struct blk_out *out)
     blk_put_str(out, "path", v->path);
     blk_put_str(out, "back_end", ops->state(v->shared->front));
     blk_put_u64(out, "segments", ops->info(v->shared->front)->segments);
+    blk_put_u64(out, "buffer", c->pages * PAGE);
+    stats_rings(c, out);
     blk_put_u64(out, "connects", c->connects);
     blk_put_u64(out, "sent", c->sent);
     blk_put_u64(out, "sent_again", c->again);

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * flow.c: requests into the ring, answers out of it.
+ * flow.c: requests into the rings, answers out of them.
  *
- *   submit ─► waiting ─► pages, ring ─► the back-end ─► answer ─► done()
- *                ▲            │ it went away
- *                └────────────┘ with their pages: a write's data are in them
+ *   submit ─► waiting ─► pages, a ring ─► the back-end ─► answer ─► done()
+ *                ▲             │ it went away
+ *                └─────────────┘ with their pages: a write's data are in them
  *
  * What can run out, pages or slots, leaves requests waiting; none fails.
+ *
+ * Between rings there is no order, and nobody needs one: who wants a request
+ * after another waits for the other's end, and a flush covers what has ended
+ * when it is sent, in whichever ring it was.
  */
 #include "config.h"
 
@@ -20,6 +24,10 @@
  * costs a look in a millisecond. */
 #define CALM_NS UINT64_C(1000000)
 enum { EMPTY_MAX = 32 };
+
+/* So many are one ring's before another gets some: a few cost one event, and
+ * neighbours stay together; many are spread. */
+enum { TOGETHER = 8 };
 
 /* ---- lists --------------------------------------------------------------- */
 
@@ -139,6 +147,27 @@ give_pages(struct front *f, struct front_io *io)
     io->paged = false;
 }
 
+/* More segments than an entry of the ring has place for are in a page of their
+ * own.  As such a request has as many pages of data, there are enough of them
+ * for the whole pool; only requests of many small pieces may have to wait. */
+static bool
+take_list(struct front *f, struct front_io *io, struct ring_slot *slot)
+{
+    if (!pool_take(f->lists, 1, &io->list))
+        return false;
+    slot->indirect = f->lists->base + (size_t)io->list * FRONT_PAGE;
+    slot->indirect_ref = f->lists->ref[io->list];
+    return true;
+}
+
+static void
+give_list(struct front *f, struct front_io *io)
+{
+    if (io->list != NO_PAGE)
+        pool_give(f->lists, io->list);
+    io->list = NO_PAGE;
+}
+
 /* ---- segments ------------------------------------------------------------ */
 
 static unsigned
@@ -214,8 +243,9 @@ ring_op(const struct front *f, const struct front_io *io)
     }
 }
 
+/* -EAGAIN: it has to wait for a page. */
 static int
-put(struct front *f, struct front_io *io)
+put(struct front *f, struct front_ring *ring, struct front_io *io)
 {
     struct ring_request r = { .op = ring_op(f, io),
                               .sector = io->off / FRONT_SECTOR,
@@ -231,34 +261,74 @@ put(struct front *f, struct front_io *io)
         r.segs =
             io->straight ? segments_straight(f, io) : segments_taken(f, io);
     }
-    return ring_client_put(&f->ring.client, &r);
+    if (r.segs > FRONT_DIRECT_MAX &&
+        !take_list(f, io, ring_client_next(&ring->client)))
+        return -EAGAIN;
+    return ring_client_put(&ring->client, &r);
+}
+
+/* The ring that has the fewest, by TOGETHER, and of these the first: so as few
+ * are used as will do, since a back-end with persistent grants maps a page once
+ * for each.  NULL: all are full. */
+static struct front_ring *
+ring_choose(struct front *f)
+{
+    struct front_ring *best = NULL;
+
+    for (unsigned i = 0; i < f->queues; i++) {
+        struct front_ring *ring = &f->ring[i];
+        uint32_t used = ring->client.used;
+
+        if (used < ring->client.entries &&
+            (!best || used / TOGETHER < best->client.used / TOGETHER))
+            best = ring;
+    }
+    return best;
+}
+
+static int
+send_one(struct front *f, struct front_ring *ring, struct front_io *io)
+{
+    int err = take_pages(f, io) ? put(f, ring, io) : -EAGAIN;
+
+    if (err)
+        return err;
+    pop(&f->waiting);
+    f->counters.sent++;
+    f->counters.queue_sent[ring - f->ring]++;
+    return 0;
+}
+
+static void
+publish(struct front *f)
+{
+    struct gate *gate = f->fronts->gate;
+
+    for (unsigned i = 0; i < f->queues; i++) {
+        struct front_ring *ring = &f->ring[i];
+
+        if (ring_client_publish(&ring->client)) {
+            f->counters.kicks++;
+            gate->ops->notify(gate, &ring->port);
+        }
+    }
 }
 
 void
 front_flow(struct front *f)
 {
-    struct ring_client *rc = &f->ring.client;
+    struct front_ring *ring;
     struct front_io *io;
     int err = 0;
 
     if (f->phase != FRONT_LIVE)
         return;
-    while ((io = f->waiting.head) && rc->used < rc->entries) {
-        if (!take_pages(f, io)) {
-            f->counters.full++;
-            break;
-        }
-        err = put(f, io);
-        if (err)
-            break;
-        pop(&f->waiting);
-        f->counters.sent++;
-    }
-    if (ring_client_publish(rc)) {
-        f->counters.kicks++;
-        f->fronts->gate->ops->notify(f->fronts->gate, &f->ring.port);
-    }
-    if (err)
+    while (!err && (io = f->waiting.head) && (ring = ring_choose(f)))
+        err = send_one(f, ring, io);
+    publish(f);
+    if (err == -EAGAIN)
+        f->counters.full++;
+    else if (err)
         front_fatal(f, err, "a request that the ring has no place for");
 }
 
@@ -273,82 +343,108 @@ answered(struct front *f, struct front_io *io, int error)
         f->writes++;
     if (!error && io->op == BLK_FLUSH && io->flushes > f->flushed)
         f->flushed = io->flushes;
+    give_list(f, io);
     give_pages(f, io);
     io->done(io, error);
 }
 
 /* All answers there are, at most as many as there were requests. */
 static int
-take_answers(struct front *f, unsigned *taken)
+take_answers(struct front_ring *ring, unsigned *taken)
 {
-    struct ring_client *rc = &f->ring.client;
+    struct ring_client *rc = &ring->client;
     struct ring_answer a;
     int got;
 
     do {
         while ((got = ring_client_take(rc, &a)) > 0) {
             (*taken)++;
-            answered(f, a.user, a.error);
+            answered(ring->front, a.user, a.error);
         }
     } while (!got && ring_client_rearm(rc));
     return got;
 }
 
 static void
-unmask(struct front *f)
+unmask(struct front_ring *ring)
 {
-    struct gate *gate = f->fronts->gate;
+    struct gate *gate = ring->front->fronts->gate;
 
-    gate->ops->unmask(gate, &f->ring.port);
+    gate->ops->unmask(gate, &ring->port);
+}
+
+static void
+calm_down(struct front_ring *ring)
+{
+    struct front *f = ring->front;
+    bool runs = false;
+
+    for (unsigned i = 0; i < f->queues; i++)
+        runs |= f->ring[i].calmed;
+    ring->calmed = true;
+    if (!runs)
+        f->fronts->data->ops->timer_start(f->fronts->data, &f->calm, CALM_NS);
 }
 
 void
 front_calm(struct blk_timer *t)
 {
     struct front *f = t->data;
+    bool calmed[FRONT_QUEUES_MAX];
 
-    front_fired(&f->ring.port);
+    /* All of them first: one that is calmed again starts the timer. */
+    for (unsigned i = 0; i < f->queues; i++) {
+        calmed[i] = f->ring[i].calmed;
+        f->ring[i].calmed = false;
+    }
+    for (unsigned i = 0; i < f->queues; i++) {
+        if (calmed[i] && f->ring[i].port_open)
+            front_fired(&f->ring[i].port);
+    }
 }
 
 void
 front_fired(struct gate_port *p)
 {
-    struct front *f = p->data;
-    struct loop *loop = f->fronts->data;
+    struct front_ring *ring = p->data;
+    struct front *f = ring->front;
     unsigned taken = 0;
 
     f->counters.events++;
-    if (f->ring.over)
+    if (f->over)
         return; /* and masked it stays */
     if (f->phase != FRONT_LIVE) {
         if (f->phase != FRONT_FATAL)
-            unmask(f); /* its own binding fires before it is connected */
+            unmask(ring); /* its own binding fires before it is connected */
         return;
     }
-    if (take_answers(f, &taken)) {
+    if (take_answers(ring, &taken)) {
         front_fatal(f, -EPROTO, "the back-end broke the protocol: %s",
-                    f->ring.client.broken);
+                    ring->client.broken);
         return;
     }
-    f->empty = taken ? 0 : f->empty + 1;
+    ring->empty = taken ? 0 : ring->empty + 1;
     f->counters.spurious += !taken;
-    if (f->empty > EMPTY_MAX)
-        loop->ops->timer_start(loop, &f->calm, CALM_NS);
+    if (ring->empty > EMPTY_MAX)
+        calm_down(ring);
     else
-        unmask(f);
+        unmask(ring);
     front_flow(f);
 }
 
-/* ---- the ring is of no use any more -------------------------------------- */
+/* ---- the rings are of no use any more ------------------------------------ */
 
 void
 front_flow_back(struct front *f)
 {
     struct ring_answer a;
 
-    while (ring_client_cancel(&f->ring.client, &a)) {
-        push_first(&f->waiting, a.user);
-        f->counters.again++;
+    for (unsigned i = 0; i < f->queues; i++) {
+        while (ring_client_cancel(&f->ring[i].client, &a)) {
+            give_list(f, a.user);
+            push_first(&f->waiting, a.user);
+            f->counters.again++;
+        }
     }
 }
 
@@ -367,7 +463,26 @@ front_flow_end(struct front *f, int error)
 bool
 front_outstanding(const struct front *f)
 {
-    return f->waiting.head || f->ring.client.used;
+    for (unsigned i = 0; i < f->queues; i++) {
+        if (f->ring[i].client.used)
+            return true;
+    }
+    return f->waiting.head;
+}
+
+static uint64_t
+ring_oldest(const struct front_ring *ring)
+{
+    uint64_t oldest = UINT64_MAX;
+
+    for (unsigned i = 0; i < ring->client.entries; i++) {
+        const struct front_io *io =
+            ring->slot[i].waits ? ring->slot[i].user : NULL;
+
+        if (io && io->since < oldest)
+            oldest = io->since;
+    }
+    return oldest;
 }
 
 uint64_t
@@ -376,10 +491,10 @@ front_oldest(const struct front *f)
     uint64_t oldest = UINT64_MAX;
     const struct front_io *io;
 
-    for (unsigned i = 0; i < f->ring.client.entries; i++) {
-        io = f->slot[i].waits ? f->slot[i].user : NULL;
-        if (io && io->since < oldest)
-            oldest = io->since;
+    for (unsigned i = 0; i < f->queues; i++) {
+        uint64_t its = ring_oldest(&f->ring[i]);
+
+        oldest = its < oldest ? its : oldest;
     }
     for (io = f->waiting.head; io; io = io->next)
         oldest = io->since < oldest ? io->since : oldest;

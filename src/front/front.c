@@ -3,13 +3,12 @@
  * front.c: a front's life on its data loop.
  *
  *              news: ASKED            news: LIVE
- *   OPENING ──► (ring, offer) ──────────────────────► LIVE
+ *   OPENING ──► (rings, offer) ─────────────────────► LIVE
  *      │                                              │  ▲
  *      │ time is up,            news: anything else   ▼  │ news: LIVE
- *      │ news: FAILED                             WAITING┘ (ASKED: ring, offer)
- *      ▼                                              │
- *   (opened() with the error)    protocol broken,     ▼
- *                                time is up, FAILED  FATAL
+ *      │ news: FAILED                             WAITING┘ (ASKED: rings,
+ * offer) ▼                                              │ (opened() with the
+ * error)    protocol broken,     ▼ time is up, FAILED  FATAL
  *
  * close() in any of them: CLOSING, until the link says that it is closed.
  */
@@ -50,85 +49,137 @@ note(struct front *f, enum blk_level level, const char *fmt, ...)
     f->user->log(f->ctx, level, line);
 }
 
-/* ---- the ring ------------------------------------------------------------ */
+/* ---- the rings ----------------------------------------------------------- */
 
 static void
-port_close(struct front *f)
+port_close(struct front *f, struct front_ring *ring)
 {
     struct gate *gate = f->fronts->gate;
 
+    if (ring->port_open)
+        gate->ops->close(gate, &ring->port);
+    ring->port_open = ring->calmed = false;
+}
+
+static void
+ports_close(struct front *f)
+{
     f->fronts->data->ops->timer_stop(f->fronts->data, &f->calm);
-    if (f->ring.port_open)
-        gate->ops->close(gate, &f->ring.port);
-    f->ring.port_open = false;
+    for (unsigned i = 0; i < f->queues; i++)
+        port_close(f, &f->ring[i]);
 }
 
 /* The back-end may have its pages mapped still, and write to them: so they are
  * never used for another connection. */
 static void
-ring_drop(struct front *f)
+ring_drop(struct front *f, struct front_ring *ring)
 {
     struct gate *gate = f->fronts->gate;
 
-    port_close(f);
-    if (f->ring.used)
-        gate->ops->ungrant(gate, f->ring.pages, 1u << f->ring.order);
-    f->ring.used = false;
-    f->ring.over = false;
+    port_close(f, ring);
+    if (ring->used)
+        gate->ops->ungrant(gate, ring->pages, 1u << ring->order);
+    ring->used = false;
+}
+
+static void
+rings_drop(struct front *f)
+{
+    ports_close(f);
+    for (unsigned i = 0; i < f->queues; i++)
+        ring_drop(f, &f->ring[i]);
+    f->queues = 0;
+    f->over = false;
 }
 
 static int
-ring_make(struct front *f, unsigned order, char *why, size_t n)
+ring_make(struct front *f, struct front_ring *ring, struct link_queue *q,
+          unsigned order, char *why, size_t n)
 {
     struct gate *gate = f->fronts->gate;
-    int rc;
+    int rc = gate->ops->grant(gate, f->domid, 1u << order, q->refs,
+                              &ring->pages, why, n);
 
-    ring_drop(f);
-    f->ring.order = order;
-    rc = gate->ops->grant(gate, f->domid, 1u << order, f->offer.refs,
-                          &f->ring.pages, why, n);
     if (rc)
         return rc;
-    f->ring.used = true;
-    f->ring.port.fired = front_fired;
-    f->ring.port.data = f;
-    rc = gate->ops->open(gate, f->domid, &f->ring.port);
+    ring->order = order;
+    ring->used = true;
+    ring->empty = 0;
+    rc = gate->ops->open(gate, f->domid, &ring->port);
     if (rc) {
+        ring_drop(f, ring);
         snprintf(why, n, "no event channel: %s", strerror(-rc));
         return rc;
     }
-    f->ring.port_open = true;
-    ring_client_init(&f->ring.client, f->ring.pages, order, f->slot);
+    ring->port_open = true;
+    q->port = ring->port.number;
+    ring_client_init(&ring->client, ring->pages, order, ring->slot);
     return 0;
+}
+
+/* With fewer than that it goes, too. */
+static int
+rings_make(struct front *f, unsigned queues, char *why, size_t n)
+{
+    int rc = 0;
+
+    rings_drop(f);
+    for (unsigned i = 0; !rc && i < queues; i++) {
+        rc = ring_make(f, &f->ring[i], &f->offer.queue[i], f->offer.order, why,
+                       n);
+        f->queues += !rc;
+    }
+    if (!rc || !f->queues)
+        return rc;
+    note(f, BLK_WARN, "%u queues in place of %u: %s", f->queues, queues, why);
+    return 0;
+}
+
+static int
+pools_try(struct front *f, unsigned pages, char *why, size_t n)
+{
+    struct gate *gate = f->fronts->gate;
+    unsigned lists = pages / (FRONT_DIRECT_MAX + 1) + 1;
+    int rc = pool_make(&f->pool, gate, f->domid, pages, why, n);
+
+    if (rc)
+        return rc;
+    rc = pool_make(&f->lists, gate, f->domid, lists, why, n);
+    if (rc)
+        pool_drop(f->pool);
+    if (rc)
+        f->pool = NULL;
+    return rc;
 }
 
 /* Once, when it is known whose the pages are to be. */
 static int
-pools_make(struct front *f, unsigned order, char *why, size_t n)
+pools_make(struct front *f, char *why, size_t n)
 {
-    struct gate *gate = f->fronts->gate;
-    unsigned slots = ring_client_entries(order);
+    unsigned pages = f->conf.pages ? f->conf.pages : FRONT_PAGES_USUAL;
     int rc;
 
     if (f->pool)
         return 0;
-    rc = pool_make(&f->pool, gate, f->domid, f->conf.pages, why, n);
-    if (!rc)
-        rc = pool_make(&f->lists, gate, f->domid, slots, why, n);
-    if (rc)
-        return rc;
-    for (unsigned i = 0; i < slots; i++) {
-        f->slot[i].indirect = f->lists->base + (size_t)i * FRONT_PAGE;
-        f->slot[i].indirect_ref = f->lists->ref[i];
+    rc = pools_try(f, pages, why, n);
+    while (rc == -ENOSPC && !f->conf.pages && pages / 2 >= FRONT_PAGES_MIN) {
+        pages /= 2;
+        rc = pools_try(f, pages, why, n);
     }
-    return 0;
+    if (!rc && !f->conf.pages && pages < FRONT_PAGES_USUAL)
+        note(f, BLK_WARN,
+             "%s: a buffer of %u KiB in place of %u: no more pages can be "
+             "granted on this machine (see buffer in blktap-vbd(7))",
+             f->conf.path, pages * 4, FRONT_PAGES_USUAL * 4);
+    f->counters.pages = pages;
+    return rc;
 }
 
 static void
 offer(struct front *f, const struct link_news *n)
 {
-    unsigned order =
-        n->info.order < f->conf.order ? n->info.order : f->conf.order;
+    unsigned queues =
+        n->info.queues < f->conf.queues ? n->info.queues : f->conf.queues;
     char why[200];
     int rc;
 
@@ -136,20 +187,18 @@ offer(struct front *f, const struct link_news *n)
         return;
     f->generation = n->generation;
     f->domid = n->domid;
-    /* A ring that is longer than the first would have slots without a page
-     * for their lists. */
-    if (f->pool && order > f->ring.order)
-        order = f->ring.order;
-    rc = pools_make(f, order, why, sizeof why);
+    f->offer.order =
+        n->info.order < f->conf.order ? n->info.order : f->conf.order;
+    rc = rings_make(f, queues, why, sizeof why);
     if (!rc)
-        rc = ring_make(f, order, why, sizeof why);
+        rc = pools_make(f, why, sizeof why);
     if (rc) {
         front_fatal(f, rc, "%s", why);
         return;
     }
     f->offer.generation = n->generation;
-    f->offer.order = order;
-    f->offer.port = f->ring.port.number;
+    f->offer.queues = f->queues;
+    f->counters.queues = f->queues;
     link_offer(f->link, &f->offer);
 }
 
@@ -179,7 +228,7 @@ front_fatal(struct front *f, int error, const char *fmt, ...)
     f->phase = FRONT_FATAL;
     f->fatal = true;
     f->fronts->data->ops->timer_stop(f->fronts->data, &f->connect);
-    port_close(f);
+    ports_close(f);
     stop_lending(f);
     front_flow_end(f, -EIO);
     if (opening)
@@ -235,11 +284,11 @@ tick(struct blk_timer *t)
 static unsigned
 segments_of(const struct front *f, const struct front_info *info)
 {
-    unsigned most = f->conf.pages / 5;
+    unsigned most = f->pool->n / 5;
 
     if (most < USUAL_SEGMENTS)
-        most = f->conf.pages / 2 < USUAL_SEGMENTS ? f->conf.pages / 2
-                                                  : USUAL_SEGMENTS;
+        most =
+            f->pool->n / 2 < USUAL_SEGMENTS ? f->pool->n / 2 : USUAL_SEGMENTS;
     return info->segments < most ? info->segments : most;
 }
 
@@ -263,7 +312,7 @@ less_than_before(const struct front *f, const struct front_info *info)
 static void
 lost(struct front *f, const struct link_news *n)
 {
-    f->ring.over = true;
+    f->over = true;
     front_flow_back(f);
     f->phase = FRONT_WAITING;
     note(f, BLK_WARN,
@@ -295,7 +344,6 @@ connected(struct front *f, const struct link_news *n)
         f->info.segments = was.segments;
     f->pool->reserve = f->info.segments;
     f->phase = FRONT_LIVE;
-    f->empty = 0;
     f->counters.connects++;
     if (first) {
         f->fronts->data->ops->timer_stop(f->fronts->data, &f->connect);
@@ -349,10 +397,11 @@ gone(struct front *f)
 
     loop->ops->timer_stop(loop, &f->connect);
     loop->ops->timer_stop(loop, &f->tick);
-    ring_drop(f);
+    rings_drop(f);
     pool_drop(f->lists);
     pool_drop(f->pool);
     link_free(f->link);
+    free(f->slots);
     free(f);
     over(ctx);
 }
@@ -373,6 +422,30 @@ receive(struct link_news *n)
 
 /* ---- for the user -------------------------------------------------------- */
 
+static struct front *
+front_new(const struct front_conf *conf)
+{
+    size_t slots = ring_client_entries(conf->order);
+    struct front *f = calloc(1, sizeof *f);
+
+    if (!f)
+        return NULL;
+    f->slots = calloc(conf->queues * slots, sizeof f->slots[0]);
+    if (!f->slots) {
+        free(f);
+        return NULL;
+    }
+    for (unsigned i = 0; i < conf->queues; i++) {
+        struct front_ring *ring = &f->ring[i];
+
+        ring->front = f;
+        ring->slot = f->slots + i * slots;
+        ring->port.fired = front_fired;
+        ring->port.data = ring;
+    }
+    return f;
+}
+
 static int
 front_open(struct fronts *fronts, const struct front_conf *conf,
            const struct front_user *user, void *ctx, struct front **out,
@@ -384,10 +457,12 @@ front_open(struct fronts *fronts, const struct front_conf *conf,
         snprintf(why, n, "%s", fronts->why);
         return -ENODEV;
     }
-    f = calloc(1, sizeof *f);
+    f = front_new(conf);
     if (f)
         f->link = link_new(fronts, conf->path, f, receive);
     if (!f || !f->link) {
+        if (f)
+            free(f->slots);
         free(f);
         snprintf(why, n, "no memory");
         return -ENOMEM;
@@ -449,6 +524,7 @@ static void
 front_submit(struct front *f, struct front_io *io)
 {
     io->paged = io->straight = false;
+    io->list = NO_PAGE;
     if (f->phase == FRONT_FATAL || f->phase == FRONT_CLOSING) {
         io->done(io, -EIO);
         return;
@@ -472,7 +548,7 @@ front_close(struct front *f, void (*closed)(void *ctx), void *ctx)
     f->phase = FRONT_CLOSING;
     f->closed = closed;
     f->closed_ctx = ctx;
-    port_close(f);
+    ports_close(f);
     stop_lending(f);
     front_flow_end(f, -EIO);
     link_close(f->link, &f->call_close);

@@ -4,7 +4,7 @@
  *
  *   data loop                                  control loop
  *   ┌───────────────────────────────┐   mail   ┌───────────────────────────┐
- *   │ front: pool, ring, port       │◄────────►│ link: XenStore nodes,     │
+ *   │ front: pool, rings, ports     │◄────────►│ link: XenStore nodes,     │
  *   │        requests and answers   │          │       states of both ends │
  *   └───────────────────────────────┘          └───────────────────────────┘
  *
@@ -30,6 +30,8 @@ enum {
     FRONT_SEGMENTS_MAX = 256,
     FRONT_PAGES_MIN = 2 * FRONT_DIRECT_MAX,
     FRONT_PAGES_MAX = 4096,
+    FRONT_PAGES_USUAL = 320, /* 1 MiB of it can be lent */
+    FRONT_QUEUES_MAX = 8,
     FRONT_PATH = 256
 };
 
@@ -40,8 +42,11 @@ struct front_conf {
     const char *path;    /* our own directory in XenStore */
     uint64_t connect_ns; /* open() fails after it */
     uint64_t timeout_ns; /* a request without an answer; 0: waits for ever */
-    unsigned pages;      /* of data that can be under way; _MIN to _MAX */
-    unsigned order;      /* of the ring, at most */
+    /* Of data that can be under way; _MIN to _MAX.  0: _USUAL, or as many as
+     * the machine's limit of granted pages allows. */
+    unsigned pages;
+    unsigned order;  /* of a ring, at most */
+    unsigned queues; /* rings, at most; 1 to _MAX */
 };
 
 /* What the back-end is, as it says.  Bytes. */
@@ -50,7 +55,8 @@ struct front_info {
     uint32_t align, block; /* logical and physical sector */
     uint32_t discard_align;
     unsigned segments; /* pages of one READ or WRITE */
-    unsigned order;    /* of its ring, at most */
+    unsigned order;    /* of its rings, at most */
+    unsigned queues;   /* of them, at most */
     bool readonly, flush, barrier, discard;
 };
 
@@ -78,6 +84,7 @@ struct front_io {
     struct front_io *next;
     uint64_t since, flushes; /* FLUSH: the writes that it covers */
     uint16_t page;           /* the first of its pages */
+    uint16_t list;           /* the page of its segments, while it is sent */
     bool paged;              /* it has them */
     bool straight;           /* it needs none: its data lie in lent memory */
 };
@@ -87,6 +94,8 @@ struct front_counters {
     /* Reads and writes whose data lay in lent memory, and others; and what was
      * copied for those. */
     uint64_t straight, straight_bytes, copied, copied_bytes;
+    /* As it is now: rings, pages of data; and what was sent in each ring. */
+    uint64_t queues, pages, queue_sent[FRONT_QUEUES_MAX];
 };
 
 struct front_ops {

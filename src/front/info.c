@@ -116,17 +116,29 @@ read_features(struct store *s, const char *back, struct front_info *info,
 }
 
 int
-info_order(struct store *s, const char *back, struct front_info *info,
+info_rings(struct store *s, const char *back, struct front_info *info,
            char *why, size_t n)
 {
-    uint64_t order = 0;
+    uint64_t order = 0, queues = 0;
     int rc =
         number(s, back, "max-ring-page-order", UINT32_MAX, 0, &order, why, n);
 
     if (!rc)
-        info->order =
-            order < FRONT_ORDER_MAX ? (unsigned)order : FRONT_ORDER_MAX;
-    return rc;
+        rc = number(s, back, "multi-queue-max-queues", UINT32_MAX, 1, &queues,
+                    why, n);
+    if (rc)
+        return rc;
+    if (!queues) {
+        snprintf(why, n,
+                 "%s/multi-queue-max-queues: expected a queue at least, "
+                 "found 0",
+                 back);
+        return -EINVAL;
+    }
+    info->order = order < FRONT_ORDER_MAX ? (unsigned)order : FRONT_ORDER_MAX;
+    info->queues =
+        queues < FRONT_QUEUES_MAX ? (unsigned)queues : FRONT_QUEUES_MAX;
+    return 0;
 }
 
 int
@@ -136,7 +148,7 @@ info_read(struct store *s, const char *back, struct front_info *info, char *why,
     int rc;
 
     memset(info, 0, sizeof *info);
-    rc = info_order(s, back, info, why, n);
+    rc = info_rings(s, back, info, why, n);
     if (!rc)
         rc = read_geometry(s, back, info, why, n);
     if (!rc)

@@ -144,7 +144,7 @@ ask(struct link *l)
 {
     struct loop *control = l->links->control;
 
-    if (info_order(l->links->store, l->back, &l->info, l->why, sizeof l->why)) {
+    if (info_rings(l->links->store, l->back, &l->info, l->why, sizeof l->why)) {
         l->error = -EINVAL;
         l->phase = LINK_FAILED;
     } else {
@@ -501,7 +501,7 @@ offer_arrives(struct loop_mail *m)
     if (rc == -ENOTCONN)
         return;
     if (rc) {
-        fail(l, rc, "%s: the ring's nodes can't be written: %s", l->path,
+        fail(l, rc, "%s: the rings' nodes can't be written: %s", l->path,
              strerror(-rc));
         return;
     }

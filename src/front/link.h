@@ -60,8 +60,10 @@ struct link_offer {
     struct loop_mail mail;
     struct link *link;
     uint32_t generation;
-    unsigned order;
-    uint32_t refs[1 << FRONT_ORDER_MAX], port;
+    unsigned order, queues;
+    struct link_queue {
+        uint32_t refs[1 << FRONT_ORDER_MAX], port;
+    } queue[FRONT_QUEUES_MAX];
 };
 
 struct link_close {
@@ -79,14 +81,14 @@ void link_news_back(struct link_news *);
 /* After news of LINK_CLOSED, in place of link_news_back(). */
 void link_free(struct link *);
 
-/* nodes.c: the ring's nodes, and state 3; 0 or -errno. */
+/* nodes.c: the rings' nodes, and state 3; 0 or -errno. */
 int nodes_write(struct store *, const char *path, const struct link_offer *);
 
 /* info.c: what the back-end's directory says.  0, or -errno with a sentence. */
 int info_read(struct store *, const char *back, struct front_info *, char *why,
               size_t n);
 /* Only what may be read before it is connected. */
-int info_order(struct store *, const char *back, struct front_info *, char *why,
+int info_rings(struct store *, const char *back, struct front_info *, char *why,
                size_t n);
 
 #endif

@@ -8,7 +8,7 @@
 
 /* Whatever an earlier connection left would be taken for this one's. */
 static int
-drop_ring(struct store *s, store_tx tx, const char *path)
+drop_rings(struct store *s, store_tx tx, const char *path)
 {
     static const char *const names[] = { "ring-page-order", "num-ring-pages",
                                          "ring-ref", "event-channel",
@@ -23,6 +23,10 @@ drop_ring(struct store *s, store_tx tx, const char *path)
         snprintf(leaf, sizeof leaf, "ring-ref%u", i);
         rc = node_drop(s, tx, path, leaf);
     }
+    for (i = 0; !rc && i < FRONT_QUEUES_MAX; i++) {
+        snprintf(leaf, sizeof leaf, "queue-%u", i);
+        rc = node_drop(s, tx, path, leaf);
+    }
     return rc;
 }
 
@@ -31,19 +35,41 @@ struct connect {
     const struct link_offer *offer;
 };
 
+/* One ring, into the directory that is its own, or everybody's. */
 static int
-write_ring(struct store *s, store_tx tx, const char *path,
-           const struct link_offer *o)
+write_ring(struct store *s, store_tx tx, const char *dir, unsigned order,
+           const struct link_queue *q)
 {
     char leaf[32];
-    int rc;
+    int rc = 0;
 
-    if (!o->order)
-        return node_put_u64(s, tx, path, "ring-ref", o->refs[0]);
-    rc = node_put_u64(s, tx, path, "ring-page-order", o->order);
-    for (unsigned i = 0; !rc && i < 1u << o->order; i++) {
+    if (!order)
+        rc = node_put_u64(s, tx, dir, "ring-ref", q->refs[0]);
+    for (unsigned i = 0; order && !rc && i < 1u << order; i++) {
         snprintf(leaf, sizeof leaf, "ring-ref%u", i);
-        rc = node_put_u64(s, tx, path, leaf, o->refs[i]);
+        rc = node_put_u64(s, tx, dir, leaf, q->refs[i]);
+    }
+    return rc ? rc : node_put_u64(s, tx, dir, "event-channel", q->port);
+}
+
+static int
+write_rings(struct store *s, store_tx tx, const char *path,
+            const struct link_offer *o)
+{
+    char leaf[32], dir[NODE_PATH];
+    int rc = 0;
+
+    if (o->order)
+        rc = node_put_u64(s, tx, path, "ring-page-order", o->order);
+    if (!rc && o->queues == 1)
+        return write_ring(s, tx, path, o->order, &o->queue[0]);
+    if (!rc)
+        rc = node_put_u64(s, tx, path, "multi-queue-num-queues", o->queues);
+    for (unsigned i = 0; !rc && i < o->queues; i++) {
+        snprintf(leaf, sizeof leaf, "queue-%u", i);
+        rc = node_path(dir, path, leaf);
+        if (!rc)
+            rc = write_ring(s, tx, dir, o->order, &o->queue[i]);
     }
     return rc;
 }
@@ -59,12 +85,10 @@ write_connect(struct store *s, store_tx tx, void *arg)
 {
     struct connect *c = arg;
     const char *path = c->path;
-    int rc = drop_ring(s, tx, path);
+    int rc = drop_rings(s, tx, path);
 
     if (!rc)
-        rc = write_ring(s, tx, path, c->offer);
-    if (!rc)
-        rc = node_put_u64(s, tx, path, "event-channel", c->offer->port);
+        rc = write_rings(s, tx, path, c->offer);
     if (!rc)
         rc = node_put(s, tx, path, "protocol", protocol);
     if (!rc)

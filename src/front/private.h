@@ -26,17 +26,20 @@ struct front_list {
     struct front_io *head, **tail;
 };
 
-/* One connection's ring; its slots outlive it.  Pages and port outlive the
+/* One ring of a connection; its slots outlive it.  Pages and port outlive the
  * connection: a back-end may take the ring that our nodes still name, until it
  * has followed us to 6 and the link asks for another. */
 struct front_ring {
+    struct front *front;
     void *pages;
     unsigned order;
     bool used; /* pages are granted */
-    bool over; /* so is the connection: events are not heard any more */
     struct gate_port port;
     bool port_open;
+    unsigned empty; /* events in a row that brought no answer */
+    bool calmed;    /* it is masked until the timer looks */
     struct ring_client client;
+    struct ring_slot *slot; /* as many as the longest ring has entries */
 };
 
 enum front_phase {
@@ -65,12 +68,14 @@ struct front {
     struct blk_timer connect, tick, calm;
     bool ticking;
 
-    struct pool *pool, *lists; /* lists: a page for each slot's segments */
-    struct ring_slot slot[RING_ENTRIES_MAX];
+    struct pool *pool;
+    struct pool *lists;      /* pages of segments, for those that have many */
+    struct ring_slot *slots; /* of all rings */
     struct ring_seg seg[FRONT_SEGMENTS_MAX];
-    struct front_ring ring;
-    struct front_list waiting; /* not in the ring, oldest first */
-    unsigned empty;            /* events in a row that brought no answer */
+    struct front_ring ring[FRONT_QUEUES_MAX];
+    unsigned queues; /* of the last offer; the first so many rings are used */
+    bool over;       /* that connection is: its events are not heard any more */
+    struct front_list waiting; /* in no ring, oldest first */
     uint64_t writes, flushed;  /* acknowledged; of them, durable */
     struct front_counters counters;
 };
@@ -86,9 +91,9 @@ void pool_give(struct pool *, uint16_t first);
 
 /* flow.c */
 void front_fired(struct gate_port *);
-/* As much as there is room for goes into the ring. */
+/* As much as there is room for goes into the rings. */
 void front_flow(struct front *);
-/* All that was in the ring waits again, in front of the others. */
+/* All that was in the rings waits again, in front of the others. */
 void front_flow_back(struct front *);
 /* Everything ends with this error. */
 void front_flow_end(struct front *, int error);

@@ -386,6 +386,9 @@ worker_ended(struct worker *w)
         CHECK(!memcmp(w->want + at, w->io.buf, io->len));
     if (io->op == BLK_DISCARD)
         memset(w->want + at, 0, io->len);
+    /* All of its own had ended, in whichever ring. */
+    if (io->op == BLK_FLUSH)
+        CHECK(!memcmp(w->want, r.medium + (w - worker) * AREA, AREA));
 }
 
 static void
@@ -423,6 +426,7 @@ one_history(uint64_t seed)
     sim_tap_faults(r.sim, &faults);
     conf.order = (unsigned)sim_below(r.sim, 5);
     conf.pages = 32 + (unsigned)sim_below(r.sim, 200);
+    conf.queues = 1 + (unsigned)sim_below(r.sim, 4);
     r.order = (unsigned)sim_below(r.sim, 5);
     r.segments = sim_chance(r.sim, 500000) ? 0 : 32;
     back_nodes(&r);
@@ -444,8 +448,11 @@ one_history(uint64_t seed)
                 w->steps = STEPS + 1;
             done += w->steps > STEPS;
         }
-        if (sim_chance(r.sim, 400) && r.state)
+        if (sim_chance(r.sim, 400) && r.state) {
+            r.queues = 1 + (unsigned)sim_below(r.sim, 4);
+            back_nodes(&r);
             back_leaves((enum leave)sim_below(r.sim, 2));
+        }
     }
     CHECK_EQ(done, WORKERS);
     CHECK_EQ(r.fatals, 0);

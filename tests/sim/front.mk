@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Fronts in the simulated world, against our own channel code and a liar.
-front_tests = tests/sim/front tests/sim/front_lent tests/sim/front_lies
+front_tests = tests/sim/front tests/sim/front_lent tests/sim/front_lies \
+	tests/sim/front_queues
 check_PROGRAMS += $(front_tests)
 TESTS += $(front_tests)
 front_rig = tests/sim/front_rig.c tests/sim/front_rig.h
@@ -12,6 +13,8 @@ tests_sim_front_lent_SOURCES = tests/sim/front_lent.c $(front_rig)
 tests_sim_front_lent_LDADD = $(front_libs)
 tests_sim_front_lies_SOURCES = tests/sim/front_lies.c $(front_rig)
 tests_sim_front_lies_LDADD = $(front_libs)
+tests_sim_front_queues_SOURCES = tests/sim/front_queues.c $(front_rig)
+tests_sim_front_queues_LDADD = $(front_libs)
 
 # The cases of tests/hostile/liar.
 check_PROGRAMS += tests/sim/liar
@@ -25,6 +28,12 @@ check_PROGRAMS += tests/unit/front_pool
 TESTS += tests/unit/front_pool
 tests_unit_front_pool_SOURCES = tests/unit/front_pool.c
 tests_unit_front_pool_LDADD = $(front_libs)
+
+# Its nodes.
+check_PROGRAMS += tests/unit/front_nodes
+TESTS += tests/unit/front_nodes
+tests_unit_front_nodes_SOURCES = tests/unit/front_nodes.c
+tests_unit_front_nodes_LDADD = $(front_libs)
 
 # The plugin over it.
 check_PROGRAMS += tests/unit/plugin_vbd

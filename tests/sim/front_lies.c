@@ -38,6 +38,7 @@ setup(uint64_t seed)
     rig_new(&r, seed);
     r.instead = connect_only;
     conf.order = 0;
+    conf.queues = 1;
     REQUIRE(!rig_open(&r, &conf));
     rig_start(&r, &a, BLK_READ, 4096, 4096);
     rig_start(&r, &b, BLK_WRITE, 8192, 4096);
@@ -251,6 +252,8 @@ static const struct {
     { "feature-flush-cache", "yes", "expected a number up to" },
     { "discard-granularity", "1e3", "expected a number up to" },
     { "feature-max-indirect-segments", "99999999999", "expected a number" },
+    { "multi-queue-max-queues", "0", "expected a queue at least, found 0" },
+    { "multi-queue-max-queues", "two", "expected a number up to" },
 };
 
 static unsigned node;
@@ -280,6 +283,23 @@ refuses_nonsense_in_nodes(void)
     }
 }
 
+/* Also before we have made a ring. */
+static void
+refuses_rings_that_make_no_sense(void)
+{
+    static const char *const odd[] = { "0", "-4", "18446744073709551616" };
+
+    for (unsigned i = 0; i < 3; i++) {
+        rig_new(&r, 75 + i);
+        sim_store_write(r.sim, BACK "/multi-queue-max-queues", "%s", odd[i]);
+        CHECK_EQ(rig_open(&r, &rig_conf), -EINVAL);
+        CHECK(strstr(r.why, BACK "/multi-queue-max-queues: expected a "));
+        rig_close(&r);
+        CHECK_EQ(front_state(&r), 6);
+        rig_end(&r);
+    }
+}
+
 /* Numbers that are no nonsense, and too large to use. */
 static void
 takes_what_it_can_use(void)
@@ -289,6 +309,7 @@ takes_what_it_can_use(void)
     rig_new(&r, 80);
     r.order = 99;
     r.segments = 1000000;
+    r.queues = 4000000000;
     back_nodes(&r);
     sim_store_write(r.sim, BACK "/physical-sector-size", "3");
     r.instead = connect_only;
@@ -297,12 +318,14 @@ takes_what_it_can_use(void)
         struct front_conf conf = rig_conf;
 
         conf.order = 0;
+        conf.queues = 1;
         conf.pages = FRONT_PAGES_MAX;
         REQUIRE(!rig_open(&r, &conf));
     }
     info = r.fronts.ops->info(r.front);
     CHECK_EQ(info->segments, FRONT_SEGMENTS_MAX);
     CHECK_EQ(info->order, FRONT_ORDER_MAX);
+    CHECK_EQ(info->queues, FRONT_QUEUES_MAX);
     CHECK_EQ(info->block, 512);
     teardown();
 }
@@ -344,6 +367,7 @@ survives_any_states(void)
             struct front_conf conf = rig_conf;
 
             conf.order = 0;
+            conf.queues = 1;
             conf.connect_ns = 500 * MS;
             (void)rig_open(&r, &conf);
         }
@@ -369,6 +393,7 @@ main(int argc, char **argv)
     TEST(believes_its_own_copy);
     TEST(sits_a_storm_out);
     TEST(refuses_nonsense_in_nodes);
+    TEST(refuses_rings_that_make_no_sense);
     TEST(takes_what_it_can_use);
     TEST(survives_any_states);
     return test_end();

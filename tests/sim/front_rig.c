@@ -12,6 +12,18 @@ struct job {
     struct chan_io *io;
 };
 
+/* Its disk has a cache: what was written is on the medium when a flush comes
+ * after it, and not before. */
+static void
+make_durable(struct rig *r)
+{
+    for (size_t i = 0; i < sizeof r->dirty; i++) {
+        if (r->dirty[i])
+            memcpy(r->medium + i * 512, r->disk + i * 512, 512);
+    }
+    memset(r->dirty, 0, sizeof r->dirty);
+}
+
 static void
 job_over(void *data)
 {
@@ -27,6 +39,8 @@ job_over(void *data)
         memset(r->disk + io->off, 0, io->len);
     else
         r->flushes++;
+    if (io->op == BLK_WRITE || io->op == BLK_DISCARD)
+        memset(r->dirty + io->off / 512, 1, io->len / 512);
     r->pending--;
     r->served++;
     chan_complete(j->io, 0);
@@ -43,6 +57,8 @@ request(void *ctx, struct chan_io *io)
     j->rig = r;
     j->io = io;
     r->pending++;
+    if (io->op == BLK_FLUSH)
+        make_durable(r);
     if (r->mute) /* longer than any test */
         sim_after(r->sim, 3600 * 1000 * MS, job_over, j);
     else
@@ -92,6 +108,7 @@ back_nodes(struct rig *r)
     struct sim *s = r->sim;
 
     sim_store_write(s, BACK "/max-ring-page-order", "%u", r->order);
+    sim_store_write(s, BACK "/multi-queue-max-queues", "%u", r->queues);
     sim_store_write(s, BACK "/feature-max-indirect-segments", "%u",
                     r->segments);
     sim_store_write(s, BACK "/feature-flush-cache", "%d", !r->no_flush);
@@ -103,10 +120,30 @@ back_nodes(struct rig *r)
 }
 
 static void
+read_ring(struct rig *r, struct chan_params *p, unsigned queue, bool order)
+{
+    const char *dir = "";
+    char leaf[32], name[16];
+
+    if (p->queues > 1) {
+        snprintf(name, sizeof name, "queue-%u/", queue);
+        dir = name;
+    }
+    snprintf(leaf, sizeof leaf, "%sevent-channel", dir);
+    p->queue[queue].port = front_node(r, leaf);
+    for (unsigned i = 0; i < 1u << p->order; i++) {
+        snprintf(leaf, sizeof leaf, "%sring-ref%u", dir, i);
+        if (!order)
+            snprintf(leaf, sizeof leaf, "%sring-ref", dir);
+        p->queue[queue].refs[i] = front_node(r, leaf);
+    }
+}
+
+static void
 read_nodes(struct rig *r, struct chan_params *p)
 {
     uint32_t order = front_node(r, "ring-page-order");
-    char leaf[32];
+    uint32_t queues = front_node(r, "multi-queue-num-queues");
 
     *p = (struct chan_params){ .domid = OURS,
                                .queues = 1,
@@ -117,13 +154,9 @@ read_nodes(struct rig *r, struct chan_params *p)
                                .buffer_max = 4 << 20,
                                .nonce = 1 };
     p->order = order == UINT32_MAX ? 0 : order;
-    p->queue[0].port = front_node(r, "event-channel");
-    for (unsigned i = 0; i < 1u << p->order; i++) {
-        snprintf(leaf, sizeof leaf, "ring-ref%u", i);
-        p->queue[0].refs[i] = front_node(r, leaf);
-    }
-    if (order == UINT32_MAX)
-        p->queue[0].refs[0] = front_node(r, "ring-ref");
+    p->queues = queues == UINT32_MAX ? 1 : queues;
+    for (unsigned i = 0; i < p->queues && i < CHAN_QUEUES_MAX; i++)
+        read_ring(r, p, i, order != UINT32_MAX);
 }
 
 static void
@@ -136,7 +169,9 @@ connect_ring(struct rig *r, const struct chan_params *p)
         back_state(r, 5);
         return;
     }
-    if (chan_open(&r->chan, r->sweep, p, &chan_ops, r, -1, why, sizeof why)) {
+    r->connected = p->queues;
+    if (!p->queues || p->queues > r->queues ||
+        chan_open(&r->chan, r->sweep, p, &chan_ops, r, -1, why, sizeof why)) {
         r->chan = NULL;
         r->unable++;
         back_state(r, 5);
@@ -234,16 +269,18 @@ back_reload_late(struct rig *r, uint64_t ns)
 }
 
 static void
-back_make(struct rig *r)
+back_make(struct rig *r, uint64_t seed)
 {
     r->back_loop = sim_loop_new(r->sim, "back");
     r->tap = sim_tap_new(r->sim, r->back_loop);
     REQUIRE(!sweep_new(&r->sweep, r->tap));
     r->disk = calloc(1, DISK_SIZE);
-    REQUIRE(r->disk);
+    r->medium = calloc(1, DISK_SIZE);
+    REQUIRE(r->disk && r->medium);
     r->size = DISK_SIZE;
     r->segments = 32;
     r->order = 2;
+    r->queues = 1 + (unsigned)(seed % 4);
     r->delay_ns = 2 * MS;
     r->back_store = sim_store_open(r->sim, r->back_loop);
     r->back_store->changed = front_changed;
@@ -300,7 +337,11 @@ static const struct front_user user = {
 };
 
 const struct front_conf rig_conf = {
-    .path = FRONT, .connect_ns = 5000 * MS, .pages = 64, .order = 4
+    .path = FRONT,
+    .connect_ns = 5000 * MS,
+    .pages = 64,
+    .order = 4,
+    .queues = 4,
 };
 
 void
@@ -308,7 +349,7 @@ rig_new(struct rig *r, uint64_t seed)
 {
     memset(r, 0, sizeof *r);
     r->sim = sim_new(seed);
-    back_make(r);
+    back_make(r, seed);
     r->control = sim_loop_new(r->sim, "control");
     r->data = sim_loop_new(r->sim, "data");
     r->store = sim_store_open(r->sim, r->control);
@@ -336,6 +377,7 @@ rig_end(struct rig *r)
     r->back_loop->ops->free(r->back_loop);
     sim_free(r->sim);
     free(r->disk);
+    free(r->medium);
 }
 
 void
@@ -409,6 +451,13 @@ void
 rig_submit(struct rig *r, struct rig_io *ri, int op, uint64_t off, uint32_t len)
 {
     ri->sg.v = ri->v;
+    rig_submit_at(r, ri, op, off, len);
+}
+
+void
+rig_submit_at(struct rig *r, struct rig_io *ri, int op, uint64_t off,
+              uint32_t len)
+{
     ri->done = false;
     ri->io = (struct front_io){ .op = (uint8_t)op,
                                 .off = off,

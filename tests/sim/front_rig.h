@@ -31,9 +31,11 @@ struct rig {
     struct store *back_store;
     struct chan *chan;
     int state;
-    uint8_t *disk;
+    uint8_t *disk, *medium;         /* medium: what a power failure leaves */
+    uint8_t dirty[DISK_SIZE / 512]; /* sectors that it does not have */
     uint64_t size;
-    unsigned order, segments, pending, served, flushes, refused, unable;
+    unsigned order, segments, queues, connected /* queues */, pending, served,
+        flushes, refused, unable;
     uint64_t delay_ns; /* most that an answer takes */
     bool no_flush, mute, readonly, late;
     struct chan_params late_nodes;
@@ -53,6 +55,7 @@ struct rig {
     char why[400], last_log[400];
 };
 
+/* The back-end takes 1 to 4 queues, by the seed. */
 void rig_new(struct rig *, uint64_t seed);
 void rig_end(struct rig *);
 /* With nothing special. */
@@ -97,6 +100,9 @@ int rig_do(struct rig *, struct rig_io *, int op, uint64_t off, uint32_t len);
 /* With the v, and n and skip of sg, that it has. */
 void rig_submit(struct rig *, struct rig_io *, int op, uint64_t off,
                 uint32_t len);
+/* With all of sg as it is. */
+void rig_submit_at(struct rig *, struct rig_io *, int op, uint64_t off,
+                   uint32_t len);
 /* False: nothing is lent just now, and nothing is started. */
 bool rig_start_lent(struct rig *, struct rig_io *, int op, uint64_t off,
                     uint32_t len);

@@ -336,9 +336,9 @@ is_set(void *flag)
 static int
 side_open(struct side *s)
 {
-    const struct front_conf conf = { .path = s->path,
-                                     .connect_ns = 5000 * MS,
-                                     .pages = 64 };
+    const struct front_conf conf = {
+        .path = s->path, .connect_ns = 5000 * MS, .pages = 64, .queues = 4
+    };
 
     s->opened = s->closed = false;
     s->error = 0;

@@ -113,6 +113,7 @@ changes_live(void)
     CHECK_EQ(run_counter(&r, 0, "connects"), 1);
     CHECK_EQ(run_replace(&r, "vbd path=%s buffer=2M", FRONT), -EBUSY);
     CHECK(strstr(r.why, "can't change while the disk is connected"));
+    CHECK_EQ(run_replace(&r, "vbd path=%s queues=2", FRONT), -EBUSY);
     CHECK_EQ(run_replace(&r, "error op=read every=1 | vbd path=%s x=1", FRONT),
              -EINVAL);
     CHECK_EQ(run_io(&r, BLK_READ, 0, 0, got, 4096), 0);
@@ -143,6 +144,64 @@ goes_back_to_the_old_instance(void)
     CHECK(strstr(run_log(), "requests wait"));
     run_close(&r);
     teardown();
+}
+
+/* As many rings as both want; and no more than four unless told so. */
+static void
+has_several_queues(void)
+{
+    static const struct {
+        unsigned offered;
+        const char *options;
+        uint64_t queues;
+    } cases[] = { { 3, "", 3 },          { 16, "", 4 },
+                  { 16, "queues=8", 8 }, { 4, "queues=2", 2 },
+                  { 4, "queues=1", 1 },  { 1, "queues=8", 1 } };
+
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        setup(20 + i);
+        g.queues = cases[i].offered;
+        back_nodes(&g);
+        REQUIRE(!run_open(&r, RUN_READWRITE, "vbd path=" FRONT " %s",
+                          cases[i].options));
+        CHECK_EQ(g.connected, cases[i].queues);
+        CHECK_EQ(run_counter(&r, 0, "queues"), cases[i].queues);
+        CHECK_EQ(run_io(&r, BLK_WRITE, 0, 0, wrote, LONG), 0);
+        CHECK_EQ(run_io(&r, BLK_FLUSH, 0, 0, NULL, 0), 0);
+        CHECK(!memcmp(g.medium, wrote, LONG));
+        run_close(&r);
+        teardown();
+    }
+}
+
+static void
+refused(const char *words, const char *why)
+{
+    setup(30);
+    CHECK_EQ(run_open(&r, RUN_READWRITE, "vbd path=" FRONT " %s", words),
+             -EINVAL);
+    CHECK(strstr(r.why, why));
+    teardown();
+}
+
+static void
+has_a_buffer(const char *words, uint64_t bytes)
+{
+    setup(31);
+    REQUIRE(!run_open(&r, RUN_READWRITE, "vbd path=" FRONT " %s", words));
+    CHECK_EQ(run_counter(&r, 0, "buffer"), bytes);
+    run_close(&r);
+    teardown();
+}
+
+static void
+judges_its_options(void)
+{
+    refused("queues=0", "queues: expected");
+    refused("queues=9", "queues: expected");
+    refused("buffer=84k", "buffer: expected 0, or at least 90112 bytes");
+    has_a_buffer("buffer=88k", 90112);
+    has_a_buffer("", 1280 << 10);
 }
 
 static void
@@ -186,6 +245,8 @@ main(int argc, char **argv)
     TEST(offers_what_the_back_end_does);
     TEST(changes_live);
     TEST(goes_back_to_the_old_instance);
+    TEST(has_several_queues);
+    TEST(judges_its_options);
     TEST(tells_of_a_new_size);
     TEST(says_why_not);
     return test_end();
