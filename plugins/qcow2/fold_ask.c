@@ -48,6 +48,10 @@ judge_image(const struct qcow2 *s, struct blk_out *out)
     if (blk_last(s->layer))
         blk_printf(out, "expected a layer below to commit to, found none: it "
                         "is the last of the chain\n");
+    else if (s->ephemeral)
+        blk_printf(out, "expected an overlay that stays, found one that is "
+                        "ephemeral: what is below it is what every attachment "
+                        "begins with\n");
     else if (s->image->readonly || s->image->failed || s->corrupt)
         blk_printf(out,
                    "expected an image that can be written, found one that "

@@ -18,6 +18,12 @@ tests_functional_isolation_load_LDADD = libblktap.la
 dist_check_SCRIPTS += tests/functional/isolation
 TESTS += tests/functional/isolation
 
+check_PROGRAMS += tests/unit/daemon_commit
+TESTS += tests/unit/daemon_commit
+tests_unit_daemon_commit_SOURCES = tests/unit/daemon_commit.c \
+	tests/unit/daemon_commit.h
+tests_unit_daemon_commit_LDADD = $(JSON_LIBS)
+
 check_PROGRAMS += tests/unit/daemon_snapshot
 TESTS += tests/unit/daemon_snapshot
 tests_unit_daemon_snapshot_SOURCES = tests/unit/daemon_snapshot.c \

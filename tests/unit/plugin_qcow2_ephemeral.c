@@ -382,6 +382,28 @@ is_read(void)
     run_close(&r);
 }
 
+/* What is below belongs to every attachment. */
+static void
+is_not_committed(void)
+{
+    struct run r = begin("vbd.1.51712,18", false);
+    char said[300];
+
+    fresh();
+    RUN(r, CHAIN, BASE);
+    fill(&r, 0, 0x47, 8192);
+    CHECK_EQ(run_command(&r, "cow", "commit", said, sizeof(said)), -EINVAL);
+    CHECK(strstr(said, "expected an overlay that stays, found one that is "
+                       "ephemeral: what is below it is what every attachment"));
+    CHECK_EQ(run_command(&r, "cow", "commit status", said, sizeof(said)), 0);
+    CHECK_STR(said, "commit=none\n");
+    CHECK_EQ(run_pause(&r), 0);
+    CHECK_EQ(run_resume(&r), 0);
+    holds(&r, 0, 0x47, 8192);
+    run_close(&r);
+    CHECK_EQ(first_byte(BASE), 0);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -397,5 +419,6 @@ main(int argc, char **argv)
     TEST(half_made_is_made_anew);
     TEST(rubbish_is_made_anew);
     TEST(is_read);
+    TEST(is_not_committed);
     return test_end();
 }
