@@ -295,6 +295,20 @@ waits_for_a_late_server(void)
     server_stop(&s);
 }
 
+/* Once, if it is told so. */
+static void
+tries_as_long_as_it_is_told(void)
+{
+    struct run r = { 0 };
+
+    run_log();
+    CHECK_EQ(run_open(&r, RUN_READWRITE,
+                      "nbd start=0 uri=nbd+unix:///?socket=%s",
+                      run_path("nobody")),
+             -ENOENT);
+    CHECK(!strstr(run_log(), "trying again"));
+}
+
 /* ---- servers that die ---------------------------------------------------- */
 
 /* The server keeps what was not flushed in memory: it is lost with it. */
@@ -731,6 +745,7 @@ main(int argc, char **argv)
     TEST(mistakes_are_told);
     TEST(what_is_no_server_is_refused);
     TEST(waits_for_a_late_server);
+    TEST(tries_as_long_as_it_is_told);
     TEST(killed_again_and_again);
     TEST(unflushed_writes_are_replayed);
     TEST(gives_up_after_a_time);

@@ -92,3 +92,13 @@ tests/fuzz/nbd.fuzz: tests/fuzz/nbd.c tests/fuzz/nbd_peer.c \
 tests/fuzz/nbd.log: tests/fuzz/nbd.fuzz
 CLEANFILES += tests/fuzz/nbd.fuzz
 endif
+
+# Without each option of each plugin a test fails.
+dist_check_SCRIPTS += tests/functional/options_matter
+TESTS += tests/functional/options_matter
+EXTRA_DIST += tests/functional/options.tests
+check_LTLIBRARIES += tests/unit/plugin_without.la
+tests_unit_plugin_without_la_SOURCES = tests/unit/plugin_without.c
+tests_unit_plugin_without_la_LDFLAGS = -module -avoid-version -shared \
+	-rpath /nowhere -export-symbols-regex '^blk_plugin$$' $(AM_LDFLAGS)
+tests_unit_plugin_without_la_LIBADD = -ldl

@@ -129,6 +129,34 @@ begins_where_it_is_told(void)
     run_close(&r);
 }
 
+/* Eight at once, of which the memory of a disk that was told nothing takes but
+ * four. */
+static void
+has_the_memory_it_is_told(void)
+{
+    static struct run_io io[8];
+    struct run r = { 0 };
+    unsigned i;
+
+    RUN(r,
+        "crypt mode=plain key-file=%s memory=16M worker=0 | delay time=5ms | "
+        "memory size=8M",
+        key_path);
+    for (i = 0; i < 8; i++) {
+        io[i] = (struct run_io){ .op = BLK_WRITE,
+                                 .off = (uint64_t)i << 20,
+                                 .buf = buf,
+                                 .len = 1 << 20 };
+        run_start(&r, &io[i]);
+    }
+    for (i = 0; i < 8; i++) {
+        run_wait(&r, &io[i]);
+        CHECK_EQ(io[i].error, 0);
+    }
+    CHECK_EQ(run_counter(&r, 0, "waited"), 0);
+    run_close(&r);
+}
+
 /* More writes than there is memory for: all of them end, in any order. */
 static void
 waits_for_memory(void)
@@ -532,6 +560,7 @@ main(int argc, char **argv)
     make_keys();
     TEST(holds_what_was_written);
     TEST(begins_where_it_is_told);
+    TEST(has_the_memory_it_is_told);
     TEST(waits_for_memory);
     TEST(passes_errors_on);
     TEST(offers_its_limits);

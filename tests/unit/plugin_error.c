@@ -96,6 +96,9 @@ every_and_count(void)
 {
     struct run r = { 0 };
 
+    RUN(r, "error every=4 | memory size=1M");
+    CHECK_EQ(failures(&r, BLK_READ, 40, -EIO), 10);
+    run_close(&r);
     RUN(r, "error every=4 count=3 | memory size=1M");
     CHECK_EQ(failures(&r, BLK_READ, 40, -EIO), 3);
     CHECK_EQ(run_counter(&r, 0, "matched"), 40);

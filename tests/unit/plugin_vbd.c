@@ -50,6 +50,8 @@ serves(void)
 
     setup(1);
     REQUIRE(!OPEN("ring-order=4"));
+    /* The most that this back-end takes. */
+    CHECK_STR(sim_store_read(g.sim, FRONT "/ring-page-order"), "2");
     lim = chain_limits(r.chain);
     CHECK_EQ(lim->size, DISK_SIZE);
     CHECK_EQ(lim->align, 512);
