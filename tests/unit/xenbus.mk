@@ -7,6 +7,7 @@ xenbus_unit_tests = tests/unit/xenbus_states tests/unit/xenbus_fronts \
 check_PROGRAMS += $(xenbus_unit_tests)
 TESTS += $(xenbus_unit_tests)
 xenbus_fakes = tests/unit/xenbus_fakes.c tests/unit/xenbus_fakes.h \
+	tests/unit/xenbus_kit.c tests/unit/xenbus_kit.h \
 	tests/unit/fake_disk.c tests/unit/fake_disk.h
 xenbus_fakes_libs = libxenbus.a libblkconfig.a libhost.a $(HOST_LIBS) \
 	$(CONFIG_LIBS) $(JSON_LIBS) -lm

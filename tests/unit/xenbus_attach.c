@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "tests/test.h"
-#include "tests/unit/xenbus_fakes.h"
+#include "tests/unit/xenbus_kit.h"
 
 #define SECOND 1000000000ull
 #define LIBXL  "/libxl/7/device/vbd/51712"
@@ -28,17 +28,6 @@ detach(const char *vm, const char *vdev, bool force)
 {
     why[0] = '\0';
     return xenbus_detach(&w.store, vm, vdev, force, why, sizeof why);
-}
-
-static void
-end(void)
-{
-    world_free();
-    CHECK_EQ(w.ghosts, 0);
-    CHECK_EQ(fd.misuses, 0);
-    CHECK_EQ(fd.open_now, 0);
-    CHECK_EQ(w.open_tx, 0);
-    world_reset();
 }
 
 static void
@@ -65,7 +54,7 @@ as_libxl_writes_it(void)
     CHECK_STR(get(LIBXL "/frontend"), FRONT);
     CHECK_STR(get(LIBXL "/backend"), BACK);
     CHECK_STR(get(LIBXL "/params"), "web-root");
-    end();
+    world_end();
 }
 
 static void
@@ -92,7 +81,7 @@ attach_connect_detach(void)
     CHECK(!get(LIBXL));
     CHECK(!get("/local/domain/0/backend/vbd3/7")); /* empty: gone as well */
     CHECK_EQ(fd.open_now, 0);
-    end();
+    world_end();
 }
 
 /* By the key of an in-flight table; only XenStore's word counts. */
@@ -117,7 +106,7 @@ gone_or_not(void)
     del("/local"); /* and without: that proves nothing about a vbd */
     world_renew();
     CHECK(!xenbus_gone(w.x, "vbd3.7.51728"));
-    end();
+    world_end();
 }
 
 /* We made it, and the daemon was started anew meanwhile: the marker tells. */
@@ -133,7 +122,7 @@ detach_after_restart(void)
     world_start();
     CHECK(!get(BACK));
     CHECK(!get(FRONT));
-    end();
+    world_end();
 }
 
 static void
@@ -148,7 +137,7 @@ detach_of_the_unclaimed(void)
     world_run();
     CHECK(!get(BACK));
     CHECK(!get(FRONT));
-    end();
+    world_end();
 }
 
 static void
@@ -169,7 +158,7 @@ forced(void)
     CHECK(!get(FRONT));
     CHECK(!get(LIBXL));
     CHECK_EQ(fd.open_now, 0);
-    end();
+    world_end();
 }
 
 /* The guest is destroyed: xl removes its directory, we remove ours. */
@@ -189,7 +178,7 @@ guest_dies(void)
     CHECK(!get(BACK));
     CHECK(!get(LIBXL));
     CHECK_EQ(fd.open_now, 0);
-    end();
+    world_end();
 }
 
 static void
@@ -213,7 +202,7 @@ refusals(void)
     CHECK_EQ(attach("web", "xvdb", NULL, "d"), -EEXIST);
     CHECK_EQ(detach("7", "xvdb", false), -ENOENT);
     CHECK_EQ(detach("7", "xvd", false), -EINVAL);
-    end();
+    world_end();
 }
 
 /* What xl made, xl removes. */
@@ -230,7 +219,7 @@ not_ours(void)
     set(BACK "/state", "5");
     world_advance(100 * SECOND);
     CHECK_STR(back_state(), "6"); /* left for xl */
-    end();
+    world_end();
 }
 
 /* In a driver domain nobody else removes the directory. */
@@ -269,7 +258,7 @@ driver_domain(void)
     world_advance(2 * SECOND);
     CHECK(!get(back));
     CHECK(get(FRONT "/state")); /* not ours */
-    end();
+    world_end();
 }
 
 /* A failed removal, a conflict: again. */
@@ -284,7 +273,7 @@ removal_is_repeated(void)
     w.conflicts = 40;
     world_advance(60 * SECOND);
     CHECK(!get(BACK));
-    end();
+    world_end();
 }
 
 int

@@ -8,7 +8,7 @@
 #include <errno.h>
 
 #include "tests/test.h"
-#include "tests/unit/xenbus_fakes.h"
+#include "tests/unit/xenbus_kit.h"
 
 #define SECOND 1000000000ull
 #define NODE   BACK "/blktapd-attachment"
@@ -16,32 +16,9 @@
 static char first[128];
 
 static void
-end(void)
-{
-    world_free();
-    CHECK_EQ(w.ghosts, 0);
-    CHECK_EQ(fd.misuses, 0);
-    CHECK_EQ(fd.open_now, 0);
-    CHECK_EQ(w.open_tx, 0);
-    world_reset();
-}
-
-static void
 remember(void)
 {
     snprintf(first, sizeof first, "%s", fd.attachment);
-}
-
-static void
-connect(void)
-{
-    front_nodes();
-    front_state("3");
-    world_run();
-    CHECK_STR(back_state(), "4");
-    front_state("4");
-    world_run();
-    CHECK_EQ(fd.connected_now, 1);
 }
 
 static void
@@ -68,7 +45,7 @@ stands_before_it_opens(void)
     CHECK_STR(fd.attachment, want);
     CHECK(!fd.used);
     CHECK(!xenbus_detached(w.x, first));
-    end();
+    world_end();
 }
 
 /* Killed, upgraded, told to stop: the next process knows it. */
@@ -76,7 +53,7 @@ static void
 outlives_us(void)
 {
     begin();
-    connect();
+    front_connects();
     for (int i = 0; i < 3; i++) {
         if (i == 1)
             world_stop();
@@ -87,7 +64,7 @@ outlives_us(void)
         CHECK(fd.used);
         CHECK_EQ(fd.connected_now, 1);
     }
-    end();
+    world_end();
 }
 
 /* A front-end that goes and comes, and a disk that could not be opened. */
@@ -107,17 +84,17 @@ stays_while_the_directory_does(void)
     CHECK_EQ(fd.opens, 2);
     CHECK_STR(fd.attachment, first);
     CHECK(!fd.used);
-    connect();
+    front_connects();
     front_state("5");
     world_run();
     front_state("6");
     world_run();
     front_state("1");
     world_run();
-    connect();
+    front_connects();
     CHECK_EQ(fd.opens, 2);
     CHECK(!xenbus_detached(w.x, first));
-    end();
+    world_end();
 }
 
 /* ---- another one --------------------------------------------------------- */
@@ -127,7 +104,7 @@ static void
 directory_made_anew(void)
 {
     begin();
-    connect();
+    front_connects();
     del(BACK);
     del(FRONT);
     make_vbd("web-root");
@@ -139,15 +116,15 @@ directory_made_anew(void)
     CHECK(!fd.used);
     CHECK(xenbus_detached(w.x, first));
     CHECK(!xenbus_detached(w.x, fd.attachment));
-    connect();
-    end();
+    front_connects();
+    world_end();
 }
 
 static void
 directory_made_anew_while_we_are_dead(void)
 {
     begin();
-    connect();
+    front_connects();
     world_free();
     del(BACK);
     del(FRONT);
@@ -157,7 +134,7 @@ directory_made_anew_while_we_are_dead(void)
     CHECK(strcmp(fd.attachment, first));
     CHECK(!fd.used);
     CHECK(xenbus_detached(w.x, first));
-    end();
+    world_end();
 }
 
 /* One that was in use and has no number: it can't be told which it is. */
@@ -165,7 +142,7 @@ static void
 number_lost(void)
 {
     begin();
-    connect();
+    front_connects();
     world_free();
     del(NODE);
     world_start();
@@ -174,7 +151,7 @@ number_lost(void)
     CHECK(fd.used);
     CHECK(!get(NODE));
     CHECK_EQ(fd.connected_now, 1); /* what needs none is served */
-    end();
+    world_end();
 }
 
 /* ---- over ---------------------------------------------------------------- */
@@ -183,7 +160,7 @@ static void
 over_when_it_was_left(void)
 {
     begin();
-    connect();
+    front_connects();
     set(BACK "/online", "0");
     set(BACK "/state", "5");
     world_run();
@@ -195,7 +172,7 @@ over_when_it_was_left(void)
     del(BACK);
     world_run();
     CHECK(xenbus_detached(w.x, first));
-    end();
+    world_end();
 }
 
 static void
@@ -206,7 +183,7 @@ names_that_are_none(void)
     CHECK(xenbus_detached(w.x, "vbd3.7.51712,x"));
     CHECK(xenbus_detached(w.x, "vbd3.7.51712,1"));
     CHECK(xenbus_detached(w.x, "vbd3.8.51712,1"));
-    end();
+    world_end();
 }
 
 /* Nobody's is over because XenStore does not answer, or came back empty. */
@@ -217,13 +194,13 @@ not_over_when_it_cant_be_told(void)
     w.store_error = EIO;
     CHECK(!xenbus_detached(w.x, first));
     w.store_error = 0;
-    connect();
+    front_connects();
     del("/local/domain/0/data/blktapd");
     del(BACK);
     world_renew();
     world_run();
     CHECK(!xenbus_detached(w.x, first));
-    end();
+    world_end();
 }
 
 /* ---- XenStore fails ------------------------------------------------------ */
@@ -247,7 +224,7 @@ any_call_fails(void)
         REQUIRE(get(NODE));
         snprintf(want, sizeof want, "vbd3.7.51712,%s", get(NODE));
         CHECK_STR(fd.attachment, want);
-        end();
+        world_end();
     }
 }
 

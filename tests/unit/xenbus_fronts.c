@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "tests/test.h"
-#include "tests/unit/xenbus_fakes.h"
+#include "tests/unit/xenbus_kit.h"
 
 #define SECOND 1000000000ull
 
@@ -15,31 +15,6 @@ begin(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-}
-
-static void
-end(void)
-{
-    world_free();
-    CHECK_EQ(w.ghosts, 0);
-    CHECK_EQ(fd.misuses, 0);
-    CHECK_EQ(fd.open_now, 0);
-    CHECK_EQ(fd.callbacks, fd.expected);
-    CHECK_EQ(w.watches, 0);
-    CHECK_EQ(w.open_tx, 0);
-    world_reset();
-}
-
-static void
-linux_connects(void)
-{
-    front_nodes();
-    front_state("3");
-    world_run();
-    CHECK_STR(back_state(), "4");
-    front_state("4");
-    world_run();
-    CHECK_EQ(fd.connected_now, 1);
 }
 
 static void
@@ -54,7 +29,7 @@ linux_guest(void)
     CHECK_STR(get(BACK "/feature-persistent"), "0");
     CHECK_STR(get(BACK "/feature-barrier"), "0");
     CHECK_STR(get(BACK "/hotplug-status"), "connected");
-    linux_connects();
+    front_connects();
     CHECK_EQ(fd.params.domid, GUEST);
     CHECK_EQ(fd.params.abi, CHAN_ABI_64);
     CHECK_EQ(fd.params.queues, 1);
@@ -86,7 +61,7 @@ linux_guest(void)
     del(FRONT);
     world_run();
     CHECK_EQ(w.watches, 2);
-    end();
+    world_end();
 }
 
 /* ---- front-ends ---------------------------------------------------------- */
@@ -137,7 +112,7 @@ windows_guest(void)
     front_says("5", "5");
     front_says("6", "6");
     CHECK_EQ(fd.open_now, 0);
-    end();
+    world_end();
 }
 
 /* One ring, "1" queue, the plain name: Windows with order 0. */
@@ -150,7 +125,7 @@ windows_order_0(void)
     front_says("3", "4");
     CHECK_EQ(fd.params.queues, 1);
     CHECK_EQ(fd.params.queue[0].refs[0], 8);
-    end();
+    world_end();
 }
 
 /* Node by node, without a transaction, and the state last. */
@@ -176,7 +151,7 @@ freebsd_guest(void)
     front_says("4", "4");
     front_says("5", "5");
     front_says("6", "6");
-    end();
+    world_end();
 }
 
 /* From 1 to 4 without looking, before we are at 2. */
@@ -198,7 +173,7 @@ minios_guest(void)
     front_says("5", "5");
     front_says("6", "6");
     front_says("1", "2");
-    end();
+    world_end();
 }
 
 /* GRUB writes 3 at once and leaves with 6; its empty nodes stay for Linux. */
@@ -215,10 +190,10 @@ grub_then_linux(void)
     set(FRONT "/event-channel", "");
     front_says("1", "2");
     CHECK_EQ(fd.opens, 1);
-    linux_connects();
+    front_connects();
     CHECK_EQ(fd.params.queue[0].refs[0], 8);
     CHECK_EQ(fd.connects, 2);
-    end();
+    world_end();
 }
 
 /* Empty nodes are as missing ones: not there to connect with. */
@@ -236,7 +211,7 @@ empty_ring_ref(void)
     front_says("1", "2");
     front_nodes();
     front_says("3", "4");
-    end();
+    world_end();
 }
 
 /* OVMF waits for exactly 5, then exactly 6, and removes its nodes. */
@@ -252,8 +227,8 @@ ovmf_then_linux(void)
     del(FRONT "/event-channel");
     del(FRONT "/protocol");
     front_says("1", "2");
-    linux_connects();
-    end();
+    front_connects();
+    world_end();
 }
 
 /* A new kernel finds 4 and walks the device through 5, 6, 1. */
@@ -261,7 +236,7 @@ static void
 kexec_walk(void)
 {
     begin();
-    linux_connects();
+    front_connects();
     front_says("5", "5");
     front_says("6", "6");
     front_says("1", "2");
@@ -273,7 +248,7 @@ kexec_walk(void)
     front_says("5", "5");
     front_says("6", "6");
     front_says("1", "2");
-    end();
+    world_end();
 }
 
 /* Reset without closing: 1 while we are at 4. */
@@ -281,12 +256,12 @@ static void
 reset_without_closing(void)
 {
     begin();
-    linux_connects();
+    front_connects();
     front_says("1", "2");
     CHECK_EQ(fd.connected_now, 0);
     CHECK_EQ(fd.disconnects, 1);
-    linux_connects();
-    end();
+    front_connects();
+    world_end();
 }
 
 /* Restore: the guest is at 3 with new rings before we have looked. */
@@ -300,7 +275,7 @@ restore_3_before_2(void)
     world_start();
     CHECK_STR(back_state(), "4");
     CHECK_EQ(fd.connected_now, 1);
-    end();
+    world_end();
 }
 
 /* A slow resume in the same domain: 3 again while we are at 4. */
@@ -310,7 +285,7 @@ new_rings_at_4(void)
     uint64_t nonce;
 
     begin();
-    linux_connects();
+    front_connects();
     nonce = fd.params.nonce;
     set(FRONT "/ring-ref", "21");
     front_says("3", "4");
@@ -320,7 +295,7 @@ new_rings_at_4(void)
     front_says("4", "4");
     CHECK_EQ(fd.connects, 2);
     CHECK_EQ(fd.connected_now, 1);
-    end();
+    world_end();
 }
 
 /* Somebody writes our state: the rings are given up.  The front-end, which was
@@ -332,7 +307,7 @@ cut_under_a_front_end(void)
     uint64_t nonce;
 
     begin();
-    linux_connects();
+    front_connects();
     nonce = fd.params.nonce;
     set(BACK "/state", "1");
     world_run();
@@ -352,7 +327,7 @@ cut_under_a_front_end(void)
     CHECK_STR(back_state(), "4");
     CHECK_EQ(fd.connects, 3);
     CHECK(fd.params.nonce != nonce);
-    end();
+    world_end();
 }
 
 static void
@@ -364,7 +339,7 @@ double_3(void)
     front_says("3", "4");
     front_says("3", "4");
     CHECK_EQ(fd.connects, 1);
-    end();
+    world_end();
 }
 
 /* ---- the toolstack ------------------------------------------------------- */
@@ -373,7 +348,7 @@ static void
 hot_unplug(void)
 {
     begin();
-    linux_connects();
+    front_connects();
     set(BACK "/online", "0");
     set(BACK "/state", "5");
     world_run();
@@ -386,7 +361,7 @@ hot_unplug(void)
     del(BACK);
     del(FRONT);
     world_run();
-    end();
+    world_end();
 }
 
 /* Nobody drives the device: we go to 6 by ourselves. */
@@ -399,7 +374,7 @@ unplug_without_driver(void)
     world_run();
     CHECK_STR(back_state(), "6");
     CHECK_EQ(fd.open_now, 0);
-    end();
+    world_end();
 }
 
 static void
@@ -416,14 +391,14 @@ unplug_while_opening(void)
     fd.hold = false;
     world_run();
     CHECK_EQ(fd.open_now, 0);
-    end();
+    world_end();
 }
 
 static void
 unplug_of_the_dead(void)
 {
     begin();
-    linux_connects();
+    front_connects();
     del(FRONT);
     world_run();
     CHECK_STR(back_state(), "6");
@@ -432,7 +407,7 @@ unplug_of_the_dead(void)
     set(BACK "/state", "5");
     world_run();
     CHECK_STR(back_state(), "6");
-    end();
+    world_end();
 }
 
 /* Directories vanish with I/O in flight; nothing is made again. */
@@ -440,7 +415,7 @@ static void
 domain_death(void)
 {
     begin();
-    linux_connects();
+    front_connects();
     fd.hold = true;
     del("/local/domain/7");
     world_run();
@@ -452,7 +427,7 @@ domain_death(void)
     CHECK(!get(BACK));
     CHECK_EQ(fd.open_now, 0);
     CHECK_EQ(w.watches, 2);
-    end();
+    world_end();
 }
 
 /* The same guest's device is made again while the old one is still closing. */
@@ -460,7 +435,7 @@ static void
 made_again_at_once(void)
 {
     begin();
-    linux_connects();
+    front_connects();
     fd.hold = true;
     del(BACK);
     del(FRONT);
@@ -472,8 +447,8 @@ made_again_at_once(void)
     world_run();
     CHECK_STR(back_state(), "2");
     CHECK_EQ(fd.opens, 2);
-    linux_connects();
-    end();
+    front_connects();
+    world_end();
 }
 
 /* And before we could see that it was gone at all. */
@@ -481,15 +456,15 @@ static void
 made_again_unseen(void)
 {
     begin();
-    linux_connects();
+    front_connects();
     del(BACK);
     del(FRONT);
     make_vbd("web-root");
     world_run();
     CHECK_STR(back_state(), "2");
     CHECK_EQ(fd.connected_now, 0);
-    linux_connects();
-    end();
+    front_connects();
+    world_end();
 }
 
 static void
@@ -498,7 +473,7 @@ resize_while_connected(void)
     unsigned commits;
 
     begin();
-    linux_connects();
+    front_connects();
     commits = w.commits;
     fake_disk_resize(fd.last, 16ull << 20);
     world_run();
@@ -508,7 +483,7 @@ resize_while_connected(void)
     fake_disk_resize(fd.last, 16ull << 20); /* nothing new: nothing written */
     world_run();
     CHECK_EQ(w.commits, commits + 1);
-    end();
+    world_end();
 }
 
 /* The directory goes just before our n-th write: it is not made again. */
@@ -543,7 +518,7 @@ gone_in_between(void)
         front_state("6");
         world_run();
         CHECK(begins_left || !get(BACK));
-        end();
+        world_end();
     }
     CHECK(begins_left > 0); /* every transaction had its turn */
 }
@@ -560,7 +535,7 @@ static void
 resize_in_between(void)
 {
     begin();
-    linux_connects();
+    front_connects();
     fake_disk_resize(fd.last, 16ull << 20);
     set(BACK "/online", "0");
     w.in_begin = write_5_on_begin;
@@ -572,7 +547,7 @@ resize_in_between(void)
     front_state("6");
     world_run();
     CHECK_STR(back_state(), "6");
-    end();
+    world_end();
 }
 
 /* The toolstack's 5 comes between our look and our write: it stays. */
@@ -601,7 +576,7 @@ unplug_in_between(void)
     CHECK_STR(back_state(), "6");
     CHECK_STR(get(BACK "/online"), "0");
     w.meanwhile = NULL;
-    end();
+    world_end();
 }
 
 static void
@@ -614,8 +589,8 @@ conflicts_are_repeated(void)
     world_advance(SECOND);
     CHECK_STR(back_state(), "2");
     w.conflicts = 3;
-    linux_connects();
-    end();
+    front_connects();
+    world_end();
 }
 
 /* ---- faults -------------------------------------------------------------- */
@@ -624,7 +599,7 @@ static void
 ring_is_broken(void)
 {
     begin();
-    linux_connects();
+    front_connects();
     fake_disk_fail(fd.last, "ring 0: expected at most 32, found 4000 requests");
     world_run();
     CHECK_STR(back_state(), "5");
@@ -637,9 +612,9 @@ ring_is_broken(void)
     CHECK_EQ(fd.connects, 1);
     front_says("6", "6");
     front_says("1", "2");
-    linux_connects();
+    front_connects();
     CHECK(!get("/local/domain/0/error/backend/vbd3/7/51712/error"));
-    end();
+    world_end();
 }
 
 static void
@@ -654,8 +629,8 @@ connect_fails(void)
     fd.connect_status = 0;
     front_says("6", "6");
     front_says("1", "2");
-    linux_connects();
-    end();
+    front_connects();
+    world_end();
 }
 
 static void
@@ -667,7 +642,7 @@ refused_then_unplugged(void)
     set(BACK "/online", "0");
     world_run();
     CHECK_STR(back_state(), "6");
-    end();
+    world_end();
 }
 
 /* The front-end goes while the rings are being mapped. */
@@ -684,7 +659,7 @@ gone_while_connecting(void)
     world_run();
     CHECK_STR(back_state(), "6");
     CHECK_EQ(fd.connected_now, 0);
-    end();
+    world_end();
 }
 
 static void
@@ -696,10 +671,10 @@ readonly_cdrom(void)
     set(BACK "/device-type", "cdrom");
     set(BACK "/removable", "1");
     world_start();
-    linux_connects();
+    front_connects();
     CHECK_STR(get(BACK "/info"), "7");
     CHECK_STR(get(BACK "/feature-discard"), "0");
-    end();
+    world_end();
 }
 
 static void
@@ -713,7 +688,7 @@ discard_is_honoured(void)
     CHECK_STR(get(BACK "/feature-discard"), "0");
     CHECK(!get(BACK "/discard-granularity"));
     CHECK(!get(BACK "/feature-max-indirect-segments"));
-    end();
+    world_end();
 }
 
 int

@@ -8,51 +8,10 @@
 #include <errno.h>
 
 #include "tests/test.h"
-#include "tests/unit/xenbus_fakes.h"
+#include "tests/unit/xenbus_kit.h"
 
 #define SECOND     1000000000ull
 #define ERROR_NODE "/local/domain/0/error/backend/vbd3/7/51712/error"
-
-static void
-end(void)
-{
-    world_free();
-    CHECK_EQ(w.ghosts, 0);
-    CHECK_EQ(fd.misuses, 0);
-    CHECK_EQ(fd.open_now, 0);
-    CHECK_EQ(fd.callbacks, fd.expected);
-    CHECK_EQ(w.watches, 0);
-    CHECK_EQ(w.open_tx, 0);
-    CHECK_EQ(w.conf.refs, 0);
-    world_reset();
-}
-
-static void
-connect(void)
-{
-    front_nodes();
-    front_state("3");
-    world_run();
-    CHECK_STR(back_state(), "4");
-    front_state("4");
-    world_run();
-    CHECK_EQ(fd.connected_now, 1);
-}
-
-/* What `list` says of the only vbd. */
-static const char *
-listed(const char *name)
-{
-    static char text[600];
-    struct json_object *a = xenbus_list(w.x), *o, *v = NULL;
-
-    text[0] = '\0';
-    o = json_object_array_get_idx(a, 0);
-    if (json_object_object_get_ex(o, name, &v))
-        snprintf(text, sizeof text, "%s", json_object_get_string(v));
-    json_object_put(a);
-    return text;
-}
 
 /* ---- claims -------------------------------------------------------------- */
 
@@ -71,7 +30,7 @@ left_alone(const char *why)
     CHECK_STR(listed("state"), "initialising");
     if (!strstr(listed("why"), why))
         CHECK_STR(listed("why"), why);
-    end();
+    world_end();
 }
 
 static void
@@ -113,7 +72,7 @@ handed_over_by_the_kernel(void)
     CHECK_EQ(fd.opens, 1);
     CHECK_STR(back_state(), "4");
     CHECK_STR(listed("claimed"), "true");
-    end();
+    world_end();
 }
 
 /* Nobody else would tell the script. */
@@ -136,7 +95,7 @@ handed_over_but_unknown(void)
     set(BACK "/state", "5");
     world_advance(SECOND);
     CHECK_STR(back_state(), "6");
-    end();
+    world_end();
 }
 
 static void
@@ -179,8 +138,8 @@ by_vm_and_vdev(void)
     world_start();
     CHECK_STR(back_state(), "2");
     CHECK_STR(listed("disk"), "by-name");
-    connect();
-    end();
+    front_connects();
+    world_end();
 }
 
 /* A vbd of another guest with the same number in another kind, and odd
@@ -200,7 +159,7 @@ odd_directories(void)
     world_run();
     CHECK_STR(get("/local/domain/0/backend/vbd3/7/51728/state"), "1");
     CHECK_STR(listed("claimed"), "false");
-    end();
+    world_end();
 }
 
 /* ---- media --------------------------------------------------------------- */
@@ -235,7 +194,7 @@ open_fails_with_script(void)
     del(FRONT);
     world_run();
     CHECK(!get("/local/domain/0/error/backend/vbd3/7/51712/error"));
-    end();
+    world_end();
 }
 
 /* Nobody would look: the toolstack's time-out has to tell. */
@@ -258,8 +217,8 @@ open_fails_without_script(void)
     CHECK_STR(get(BACK "/hotplug-status"), "connected");
     CHECK(!get(BACK "/hotplug-error"));
     CHECK(!get("/local/domain/0/error/backend/vbd3/7/51712/error"));
-    connect();
-    end();
+    front_connects();
+    world_end();
 }
 
 static void
@@ -272,7 +231,7 @@ reload_tries_again(void)
     xenbus_reload(w.x, &w.conf);
     world_run();
     CHECK_STR(back_state(), "2");
-    end();
+    world_end();
 }
 
 /* The guest came while the medium was away: it waits, and gets its disk. */
@@ -289,7 +248,7 @@ front_waits_for_medium(void)
     fd.open_status = 0;
     world_advance(10 * SECOND);
     CHECK_STR(back_state(), "4");
-    end();
+    world_end();
 }
 
 /* A slow medium must not make the toolstack give up after 10 s. */
@@ -313,7 +272,7 @@ slow_medium(void)
     world_run();
     CHECK_STR(back_state(), "4");
     CHECK_STR(get(BACK "/sectors"), "16384");
-    end();
+    world_end();
 }
 
 static void
@@ -329,7 +288,7 @@ busy_disk(void)
     fd.busy = false;
     world_advance(3 * SECOND);
     CHECK_STR(back_state(), "2");
-    end();
+    world_end();
 }
 
 /* Another vbd of the same disk gets it as soon as the first is done. */
@@ -339,7 +298,7 @@ disk_comes_free(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-    connect();
+    front_connects();
     fd.busy = true;
     set("/local/domain/9/device/vbd/51712/backend",
         "/local/domain/0/backend/vbd3/9/51712");
@@ -357,7 +316,7 @@ disk_comes_free(void)
     del(BACK);
     world_run(); /* the clock stands still */
     CHECK_STR(get("/local/domain/0/backend/vbd3/9/51712/state"), "2");
-    end();
+    world_end();
 }
 
 /* ---- reload -------------------------------------------------------------- */
@@ -381,7 +340,7 @@ reload_claims(void)
     xenbus_reload(w.x, &other);
     world_run();
     CHECK_STR(back_state(), "2");
-    connect();
+    front_connects();
     /* Connected: stays, though the new tree does not know it. */
     xenbus_reload(w.x, &w.conf);
     world_run();
@@ -391,7 +350,7 @@ reload_claims(void)
     /* And is let go as soon as it is not. */
     CHECK_EQ(fd.open_now, 0);
     CHECK_STR(listed("claimed"), "false");
-    end();
+    world_end();
 }
 
 static void
@@ -413,8 +372,8 @@ reload_lets_go(void)
     xenbus_reload(w.x, &w.conf);
     world_run();
     CHECK_EQ(fd.open_now, 1);
-    connect();
-    end();
+    front_connects();
+    world_end();
 }
 
 static void
@@ -438,7 +397,7 @@ reload_new_kind(void)
     xenbus_reload(w.x, &more);
     world_run();
     CHECK_STR(get("/local/domain/0/backend/qdisk/7/51728/state"), "2");
-    end();
+    world_end();
 }
 
 /* ---- our end, and our start under a running guest ------------------------ */
@@ -452,7 +411,7 @@ restart(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-    connect();
+    front_connects();
     nonce = fd.params.nonce;
     world_stop();
     CHECK(w.stopped);
@@ -466,7 +425,7 @@ restart(void)
     CHECK_EQ(fd.params.nonce, nonce);
     CHECK_EQ(fd.params.queue[0].refs[0], 8);
     CHECK_EQ(w.commits, commits); /* nothing was written */
-    end();
+    world_end();
 }
 
 /* The disk failed in the life before: its front-end stays, and toolstacks can
@@ -477,7 +436,7 @@ restart_of_a_failed_disk(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-    connect();
+    front_connects();
     world_free();
     fd.stopped = "a flush failed before";
     world_start();
@@ -496,9 +455,9 @@ restart_of_a_failed_disk(void)
     world_run();
     front_state("1");
     world_run();
-    connect();
+    front_connects();
     CHECK(!get(ERROR_NODE));
-    end();
+    world_end();
 }
 
 /* The disk grew while nobody looked. */
@@ -508,13 +467,13 @@ restart_resized(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-    connect();
+    front_connects();
     world_free();
     fd.limits.size = 32ull << 20;
     world_start();
     CHECK_STR(get(BACK "/sectors"), "65536");
     CHECK_STR(back_state(), "4");
-    end();
+    world_end();
 }
 
 static void
@@ -528,14 +487,14 @@ restart_front_moved(void)
         world_reset();
         make_vbd("web-root");
         world_start();
-        connect();
+        front_connects();
         world_free();
         front_state(fronts[i]);
         world_start();
         CHECK_STR(back_state(), backs[i]);
         /* At 5 it may still use the disk. */
         CHECK_EQ(fd.connected_now, i == 1);
-        end();
+        world_end();
     }
 }
 
@@ -545,13 +504,13 @@ restart_front_gone(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-    connect();
+    front_connects();
     world_free();
     del(FRONT);
     world_start();
     CHECK_STR(back_state(), "6");
     CHECK_EQ(fd.open_now, 0);
-    end();
+    world_end();
 }
 
 /* A mounted disk whose removal was asked for: served on, then let go. */
@@ -561,7 +520,7 @@ restart_going_offline(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-    connect();
+    front_connects();
     set(BACK "/online", "0");
     set(BACK "/state", "5");
     world_run();
@@ -572,7 +531,7 @@ restart_going_offline(void)
     front_state("6");
     world_run();
     CHECK_STR(back_state(), "6");
-    end();
+    world_end();
 }
 
 /* The medium is away at our start: the guest waits, its state untouched. */
@@ -582,7 +541,7 @@ restart_medium_away(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-    connect();
+    front_connects();
     world_free();
     fd.open_status = -EIO;
     strcpy(fd.open_why, "away");
@@ -593,7 +552,7 @@ restart_medium_away(void)
     world_advance(60 * SECOND);
     CHECK_STR(back_state(), "4");
     CHECK_EQ(fd.connected_now, 1);
-    end();
+    world_end();
 }
 
 static void
@@ -626,7 +585,7 @@ stop_in_every_phase(void)
         fd.hold = false;
         world_run();
         CHECK(w.stopped);
-        end();
+        world_end();
     }
 }
 
@@ -638,7 +597,7 @@ renewed(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-    connect();
+    front_connects();
     w.store_error = EBADF;
     xenbus_reload(w.x, &w.conf); /* something makes it look */
     world_advance(3 * SECOND);
@@ -656,7 +615,7 @@ renewed(void)
     front_state("1");
     world_run();
     CHECK_STR(back_state(), "2");
-    end();
+    world_end();
 }
 
 /* What happened meanwhile is seen. */
@@ -666,7 +625,7 @@ renewed_after_changes(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-    connect();
+    front_connects();
     w.store_error = EIO;
     front_state("6");
     world_run();
@@ -676,7 +635,7 @@ renewed_after_changes(void)
     world_renew();
     CHECK_STR(back_state(), "6");
     CHECK_EQ(fd.connected_now, 0);
-    end();
+    world_end();
 }
 
 /* The toolstack puts the nodes of a connected vbd back. */
@@ -697,7 +656,7 @@ renewed_empty(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-    connect();
+    front_connects();
     del("/local");
     world_renew();
     CHECK_EQ(fd.connected_now, 1);
@@ -708,7 +667,7 @@ renewed_empty(void)
     del(BACK);
     world_run();
     CHECK_EQ(fd.open_now, 0);
-    end();
+    world_end();
 }
 
 /* It kept what it had, and the toolstack took a vbd away before we looked. */
@@ -718,7 +677,7 @@ renewed_and_removed(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-    connect();
+    front_connects();
     w.store_error = EIO;
     del(BACK);
     del(FRONT);
@@ -726,7 +685,7 @@ renewed_and_removed(void)
     world_renew();
     CHECK_EQ(fd.connected_now, 0);
     CHECK_EQ(fd.open_now, 0);
-    end();
+    world_end();
 }
 
 /* It came back empty, went again and came back with what was there by then:
@@ -737,7 +696,7 @@ renewed_empty_twice(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-    connect();
+    front_connects();
     del("/local");
     world_renew();
     world_renew();
@@ -748,7 +707,7 @@ renewed_empty_twice(void)
     del(BACK);
     world_renew();
     CHECK_EQ(fd.open_now, 0);
-    end();
+    world_end();
 }
 
 /* Where we may not write, what is missing is taken for lost. */
@@ -758,7 +717,7 @@ renewed_without_a_mark(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-    connect();
+    front_connects();
     w.store_error = EIO;
     del("/local/domain/0/data");
     del(BACK);
@@ -767,7 +726,7 @@ renewed_without_a_mark(void)
     CHECK_EQ(fd.connected_now, 1);
     make_vbd("web-root");
     world_run();
-    end();
+    world_end();
 }
 
 /* The guest hides its directory: gone for us, and nothing else. */
@@ -777,14 +736,14 @@ front_hidden(void)
     world_reset();
     make_vbd("web-root");
     world_start();
-    connect();
+    front_connects();
     w.hidden = FRONT;
     set(FRONT "/state", "4");
     world_run();
     CHECK_EQ(fd.connected_now, 0);
     CHECK_STR(back_state(), "6");
     w.hidden = NULL;
-    end();
+    world_end();
 }
 
 /* Each call in turn fails once; it always comes right a little later. */
@@ -813,7 +772,7 @@ every_call_fails_once(void)
         CHECK_STR(back_state(), "6");
         CHECK_EQ(fd.open_now, 0);
         calls = w.calls;
-        end();
+        world_end();
     }
     CHECK(n > 100);
 }

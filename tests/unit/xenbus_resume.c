@@ -9,41 +9,12 @@
 #include <errno.h>
 
 #include "tests/test.h"
-#include "tests/unit/xenbus_fakes.h"
+#include "tests/unit/xenbus_kit.h"
 
 #define SECOND 1000000000ull
 #define ERROR  "/local/domain/0/error/backend/vbd3/7/51712/error"
 
 static uint64_t nonce; /* of the earlier process's connection */
-
-static void
-end(void)
-{
-    world_free();
-    CHECK_EQ(w.ghosts, 0);
-    CHECK_EQ(fd.misuses, 0);
-    CHECK_EQ(fd.open_now, 0);
-    CHECK_EQ(fd.callbacks, fd.expected);
-    CHECK_EQ(w.watches, 0);
-    CHECK_EQ(w.open_tx, 0);
-    CHECK_EQ(w.conf.refs, 0);
-    world_reset();
-}
-
-/* What `list` says of the only vbd. */
-static const char *
-listed(const char *name)
-{
-    static char text[600];
-    struct json_object *a = xenbus_list(w.x), *o, *v = NULL;
-
-    text[0] = '\0';
-    o = json_object_array_get_idx(a, 0);
-    if (json_object_object_get_ex(o, name, &v))
-        snprintf(text, sizeof text, "%s", json_object_get_string(v));
-    json_object_put(a);
-    return text;
-}
 
 static void
 two_rings_of_two_pages(void)
@@ -140,7 +111,7 @@ held_without_table(void)
     fd.connect_status = 0;
     world_advance(2 * SECOND);
     goes_on();
-    end();
+    world_end();
 }
 
 /* After 1, 2, 4, ... 32, and then every 60 seconds; said once. */
@@ -167,7 +138,7 @@ pauses_grow(void)
     CHECK_EQ(fd.connects, 17);
     CHECK_EQ(w.events, said);
     is_held("no table of its requests");
-    end();
+    world_end();
 }
 
 static void
@@ -179,7 +150,7 @@ another_reason_is_said(void)
     strcpy(fd.connect_why, "the grant can't be mapped");
     world_advance(2 * SECOND);
     is_held("the grant can't be mapped");
-    end();
+    world_end();
 }
 
 static void
@@ -193,7 +164,7 @@ reload_tries_at_once(void)
     xenbus_reload(w.x, &w.conf);
     world_run(); /* the clock stands still */
     goes_on();
-    end();
+    world_end();
 }
 
 /* A guest that is saved and restored connects anew: nothing is owed to what it
@@ -221,7 +192,7 @@ front_connects_anew(void)
     CHECK(fd.params.nonce != nonce);
     CHECK_EQ(fd.params.queue[0].refs[0], 21);
     CHECK(!get(ERROR));
-    end();
+    world_end();
 }
 
 /* The guest goes: nothing is held for it. */
@@ -236,7 +207,7 @@ guest_dies_while_held(void)
     world_run();
     CHECK_EQ(fd.open_now, 0);
     CHECK(!get(ERROR));
-    end();
+    world_end();
 }
 
 /* Asked to leave while it is held: its requests are still owed to it. */
@@ -261,7 +232,7 @@ unplug_while_held(void)
     front_state("6");
     world_run();
     CHECK_STR(back_state(), "6");
-    end();
+    world_end();
 }
 
 /* It wants to close: Linux shows that while a file system is still mounted, so
@@ -285,7 +256,7 @@ closing_while_held(void)
     front_state("6");
     world_run();
     CHECK_STR(back_state(), "6");
-    end();
+    world_end();
 }
 
 /* Another one of us comes to a held vbd: it is as it was found. */
@@ -300,7 +271,7 @@ restart_while_held(void)
     fd.connect_status = 0;
     world_start();
     goes_on();
-    end();
+    world_end();
 }
 
 /* ---- the medium is not what the guest was told --------------------------- */
@@ -322,7 +293,7 @@ disk_is_shorter(void)
     fd.limits.size = 8ull << 20;
     world_advance(60 * SECOND);
     goes_on();
-    end();
+    world_end();
 }
 
 /* One sentence, however often it is opened and asked again. */
@@ -338,7 +309,7 @@ shorter_is_said_once(void)
     world_advance(300 * SECOND);
     CHECK_EQ(w.events, said);
     is_held("found 8; it waits");
-    end();
+    world_end();
 }
 
 /* It is away, and when it comes back it is shorter: each has its reason. */
@@ -361,7 +332,7 @@ away_then_shorter(void)
     fd.open_status = 0;
     world_advance(120 * SECOND);
     goes_on();
-    end();
+    world_end();
 }
 
 /* The sectors that an old xenstored lost: nothing is known, nothing refused. */
@@ -373,12 +344,12 @@ nothing_told(void)
     w.disk[0].readonly = true;
     world_start();
     goes_on();
-    end();
+    world_end();
     before();
     set(BACK "/sectors", "many"); /* as good as nothing */
     world_start();
     goes_on();
-    end();
+    world_end();
 }
 
 /* A promise that can't be read for once is one all the same: each call in turn
@@ -412,7 +383,7 @@ promises_that_cant_be_read(void)
         CHECK_EQ(fd.params.max_indirect, 256);
         CHECK(fd.params.barrier);
         calls = w.calls;
-        end();
+        world_end();
     }
     CHECK(n > 60);
 }
@@ -429,7 +400,7 @@ disk_is_readonly(void)
     xenbus_reload(w.x, &w.conf);
     world_run();
     goes_on();
-    end();
+    world_end();
 }
 
 /* It was told so: that promise is kept. */
@@ -442,7 +413,7 @@ was_readonly_before(void)
     CHECK_STR(get(BACK "/info"), "4");
     world_start();
     goes_on();
-    end();
+    world_end();
 }
 
 /* One that may be written now: the guest goes on as it knows it. */
@@ -455,7 +426,7 @@ may_be_written_now(void)
     w.disk[0].readonly = false;
     world_start();
     goes_on();
-    end();
+    world_end();
 }
 
 /* ---- rings as they were offered ------------------------------------------ */
@@ -474,7 +445,7 @@ promises_are_kept(void)
     CHECK_EQ(fd.params.max_indirect, 256);
     CHECK(fd.params.barrier);
     CHECK_EQ(fd.params.queue[1].refs[1], 11);
-    end();
+    world_end();
 }
 
 /* And the next connection is offered what the config says. */
@@ -506,7 +477,7 @@ changes_are_honoured_next(void)
     CHECK_EQ(fd.params.order, 0);
     CHECK_EQ(fd.params.max_indirect, 0);
     CHECK(!fd.params.barrier);
-    end();
+    world_end();
 }
 
 /* A connection of this process, too, has only what is offered now: a promise
@@ -523,7 +494,7 @@ greed_is_refused(void)
     world_run();
     CHECK_EQ(fd.connects, 0);
     CHECK_STR(back_state(), "5");
-    end();
+    world_end();
 }
 
 static void
@@ -540,7 +511,7 @@ more_in_config(void)
     goes_on();
     CHECK_EQ(fd.params.queues, 1);
     CHECK_EQ(fd.params.order, 0);
-    end();
+    world_end();
 }
 
 /* Our own nodes are a toolstack's to write, too: what this version would not
@@ -562,7 +533,7 @@ promises_out_of_range(void)
     set(BACK "/max-ring-page-order", "4");
     world_advance(2 * SECOND);
     goes_on();
-    end();
+    world_end();
 }
 
 /* One that is leaving has perhaps removed its nodes: nothing to go on with. */
@@ -580,7 +551,7 @@ nodes_are_gone(void)
     world_run();
     CHECK_STR(back_state(), "6");
     CHECK_EQ(fd.connects, 0);
-    end();
+    world_end();
 }
 
 static void
@@ -594,7 +565,7 @@ promises_out_of_range_unused(void)
     world_start();
     goes_on();
     CHECK_EQ(fd.params.max_indirect, 0);
-    end();
+    world_end();
 }
 
 /* ---- the disk leaves the config between our lives, or while held --------- */
@@ -628,7 +599,7 @@ taken_from_config(void)
     xenbus_reload(w.x, &w.conf);
     world_run();
     goes_on();
-    end();
+    world_end();
 }
 
 /* The same of one that is asked to leave: it is not done with its requests. */
@@ -654,7 +625,7 @@ taken_from_config_leaving(void)
     front_state("6");
     world_run();
     CHECK_STR(back_state(), "6");
-    end();
+    world_end();
 }
 
 static void
@@ -677,7 +648,7 @@ removed_while_held(void)
     world_run();
     goes_on();
     CHECK_EQ(fd.connects, 2);
-    end();
+    world_end();
     CHECK_EQ(without.refs, 0);
 }
 
@@ -710,7 +681,7 @@ another_disk_while_held(void)
     fd.limits.size = 8ull << 20;
     world_advance(3 * SECOND);
     goes_on();
-    end();
+    world_end();
     CHECK_EQ(other.refs, 0);
 }
 
@@ -728,7 +699,7 @@ xenstored_while_held(void)
     world_renew();
     world_advance(61 * SECOND);
     goes_on();
-    end();
+    world_end();
 }
 
 int
