@@ -86,6 +86,9 @@ void sim_file_get_durable(struct sim *, const char *name, uint64_t off,
                           void *data, size_t len);
 int64_t sim_file_size_durable(struct sim *, const char *name);
 
+/* The power fails for this file alone; nothing of it is under way. */
+void sim_file_power(struct sim *, const char *name);
+
 /* Told of what comes to the medium of a file, in the order of completion, each
  * write with those that a sync covers: as dm-log-writes logs it.  Ranges are of
  * whole sectors.  None of these may use the world. */

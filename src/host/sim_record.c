@@ -139,3 +139,9 @@ sim_unsynced(struct sim *sim, void (*see)(void *, const struct sim_unsynced *),
         free(c.data);
     }
 }
+
+void
+sim_file_power(struct sim *sim, const char *name)
+{
+    sim_medium_crash(sim, &sim_inode_of(sim, name)->medium);
+}

@@ -76,6 +76,21 @@ tests_functional_plugin_nbd_liar_LDADD = $(plugin_test_ldadd)
 dist_check_SCRIPTS += tests/functional/nbd_daemon
 TESTS += tests/functional/nbd_daemon
 
+# A server that dies, in simulated time: 50,000 deaths take some 10 s.
+noinst_LIBRARIES += plugins/libnbd_static.a
+plugins_libnbd_static_a_SOURCES = $(nbd_sources)
+plugins_libnbd_static_a_CPPFLAGS = $(AM_CPPFLAGS) -DBLK_STATIC
+plugins_libnbd_static_a_CFLAGS = $(NBD_CFLAGS) $(AM_CFLAGS)
+check_PROGRAMS += tests/sim/nbd-crash
+dist_check_SCRIPTS += tests/sim/nbd-mutants
+TESTS += tests/sim/nbd-crash tests/sim/nbd-mutants
+noinst_HEADERS += tests/sim/nbd_fake.h
+tests_sim_nbd_crash_SOURCES = tests/sim/nbd_crash.c tests/sim/nbd_fake.c \
+	tests/sim/qcow2_guest.c
+tests_sim_nbd_crash_CFLAGS = $(NBD_CFLAGS) $(AM_CFLAGS)
+tests_sim_nbd_crash_LDADD = plugins/libnbd_static.a \
+	plugins/libplugins_static.a libchain.a libhost.a $(HOST_LIBS) -ldl
+
 # Servers that answer anything.
 dist_check_SCRIPTS += tests/fuzz/nbd.test
 EXTRA_DIST += tests/fuzz/nbd.c tests/fuzz/nbd_peer.c tests/fuzz/nbd_peer.h \

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "tests/sim/nbd_fake.h"
+
+#include <errno.h>
+#include <libnbd.h>
+#include <poll.h>
+
+#include "tests/test.h"
+
+enum { HANDLES = 64, FD = 1000, DELAY_NS = 400000, DOWN_NS = 40000000 };
+enum op { OP_READ, OP_WRITE, OP_FLUSH, OP_ZERO };
+
+struct command {
+    struct command *next;
+    struct nbd_handle *h; /* NULL: nobody waits for it any more */
+    enum op op;
+    uint64_t off, len;
+    uint8_t *data; /* WRITE: its own */
+    void *to;      /* READ */
+    nbd_completion_callback cb;
+    nbd_chunk_callback chunk;
+    bool over;
+};
+
+struct nbd_handle {
+    bool used, dead;
+};
+
+static struct {
+    struct sim *sim;
+    uint64_t down_until;
+    struct nbd_handle handle[HANDLES];
+    struct command *first;
+} peer;
+
+static int
+handle_fd(const struct nbd_handle *h)
+{
+    return FD + (int)(h - peer.handle);
+}
+
+/* ---- the server ---------------------------------------------------------- */
+
+static void
+execute(struct command *c)
+{
+    switch (c->op) {
+    case OP_READ:
+        sim_file_get(peer.sim, "/server", c->off, c->to, c->len);
+        break;
+    case OP_WRITE:
+    case OP_ZERO:
+        sim_file_write(peer.sim, "/server", c->off, c->data, c->len);
+        break;
+    case OP_FLUSH:
+        sim_file_sync(peer.sim, "/server");
+        break;
+    }
+    c->over = true;
+}
+
+static void
+command_free(struct command *c)
+{
+    struct command **p = &peer.first;
+
+    while (*p != c)
+        p = &(*p)->next;
+    *p = c->next;
+    free(c->data);
+    free(c);
+}
+
+/* Its time has come; what was settled before is only waited for. */
+static void
+turn(void *data)
+{
+    struct command *c = data;
+
+    if (!c->h) {
+        command_free(c);
+        return;
+    }
+    execute(c);
+    sim_fd_ready(peer.sim, handle_fd(c->h), POLLIN);
+}
+
+/* Nobody waits for these, and each was done or is not. */
+static void
+settle(struct nbd_handle *h)
+{
+    struct command *c, *next;
+
+    for (c = peer.first; c; c = next) {
+        next = c->next;
+        if (c->h != h)
+            continue;
+        c->h = NULL;
+        if (c->over)
+            command_free(c); /* its turn has been */
+        else if (c->op != OP_READ && sim_below(peer.sim, 2))
+            execute(c);
+    }
+}
+
+void
+nbd_fake_break(void)
+{
+    for (unsigned i = 0; i < HANDLES; i++) {
+        struct nbd_handle *h = &peer.handle[i];
+
+        if (!h->used || h->dead)
+            continue;
+        settle(h);
+        h->dead = true;
+        sim_fd_ready(peer.sim, handle_fd(h), POLLIN | POLLHUP);
+    }
+    peer.down_until = sim_now(peer.sim) + sim_below(peer.sim, DOWN_NS);
+}
+
+void
+nbd_fake_die(void)
+{
+    nbd_fake_break();
+    sim_file_power(peer.sim, "/server");
+}
+
+void
+nbd_fake_client_gone(void)
+{
+    for (unsigned i = 0; i < HANDLES; i++) {
+        if (peer.handle[i].used)
+            settle(&peer.handle[i]);
+        peer.handle[i].used = false;
+    }
+    while (peer.first) /* their turns go with the world's events */
+        command_free(peer.first);
+}
+
+void
+nbd_fake_world(struct sim *sim)
+{
+    memset(&peer, 0, sizeof(peer));
+    peer.sim = sim;
+}
+
+/* ---- the library --------------------------------------------------------- */
+
+static int64_t
+submit(struct nbd_handle *h, const struct command *like, const void *data)
+{
+    struct command *c;
+
+    if (h->dead)
+        return -1;
+    c = calloc(1, sizeof(*c));
+    REQUIRE(c);
+    *c = *like;
+    c->h = h;
+    if (c->op == OP_WRITE || c->op == OP_ZERO) {
+        c->data = calloc(1, c->len);
+        REQUIRE(c->data);
+        if (data)
+            memcpy(c->data, data, c->len);
+    }
+    c->next = peer.first;
+    peer.first = c;
+    sim_after(peer.sim, 1000 + sim_below(peer.sim, DELAY_NS), turn, c);
+    return 1;
+}
+
+int64_t
+nbd_aio_pread_structured(struct nbd_handle *h, void *buf, size_t count,
+                         uint64_t offset, nbd_chunk_callback chunk,
+                         nbd_completion_callback cb, uint32_t flags)
+{
+    const struct command c = { .op = OP_READ,
+                               .off = offset,
+                               .len = count,
+                               .to = buf,
+                               .cb = cb,
+                               .chunk = chunk };
+
+    (void)flags;
+    return submit(h, &c, NULL);
+}
+
+int64_t
+nbd_aio_pwrite(struct nbd_handle *h, const void *buf, size_t count,
+               uint64_t offset, nbd_completion_callback cb, uint32_t flags)
+{
+    const struct command c = {
+        .op = OP_WRITE, .off = offset, .len = count, .cb = cb
+    };
+
+    (void)flags;
+    return submit(h, &c, buf);
+}
+
+int64_t
+nbd_aio_flush(struct nbd_handle *h, nbd_completion_callback cb, uint32_t flags)
+{
+    const struct command c = { .op = OP_FLUSH, .cb = cb };
+
+    (void)flags;
+    return submit(h, &c, NULL);
+}
+
+int64_t
+nbd_aio_zero(struct nbd_handle *h, uint64_t count, uint64_t offset,
+             nbd_completion_callback cb, uint32_t flags)
+{
+    const struct command c = {
+        .op = OP_ZERO, .off = offset, .len = count, .cb = cb
+    };
+
+    (void)flags;
+    return submit(h, &c, NULL);
+}
+
+int64_t
+nbd_aio_trim(struct nbd_handle *h, uint64_t count, uint64_t offset,
+             nbd_completion_callback cb, uint32_t flags)
+{
+    return nbd_aio_zero(h, count, offset, cb, flags);
+}
+
+int
+nbd_aio_notify_read(struct nbd_handle *h)
+{
+    struct command *c, *next;
+
+    if (h->dead)
+        return -1;
+    for (c = peer.first; c; c = next) {
+        int error = 0;
+
+        next = c->next;
+        if (c->h != h || !c->over)
+            continue;
+        if (c->op == OP_READ)
+            c->chunk.callback(c->chunk.user_data, c->to, c->len, c->off,
+                              LIBNBD_READ_DATA, &error);
+        c->cb.callback(c->cb.user_data, &error);
+        command_free(c);
+    }
+    return 0;
+}
+
+int
+nbd_aio_notify_write(struct nbd_handle *h)
+{
+    return h->dead ? -1 : 0;
+}
+
+struct nbd_handle *
+nbd_create(void)
+{
+    for (unsigned i = 0; i < HANDLES; i++) {
+        if (peer.handle[i].used)
+            continue;
+        peer.handle[i] = (struct nbd_handle){ .used = true };
+        return &peer.handle[i];
+    }
+    return NULL;
+}
+
+void
+nbd_close(struct nbd_handle *h)
+{
+    settle(h);
+    h->used = false;
+}
+
+int
+nbd_aio_connect_uri(struct nbd_handle *h, const char *uri)
+{
+    (void)uri;
+    h->dead = sim_now(peer.sim) < peer.down_until;
+    return h->dead ? -1 : 0;
+}
+
+int
+nbd_aio_is_ready(struct nbd_handle *h)
+{
+    return !h->dead;
+}
+
+int
+nbd_aio_is_dead(struct nbd_handle *h)
+{
+    return h->dead;
+}
+
+int
+nbd_aio_is_closed(struct nbd_handle *h)
+{
+    (void)h;
+    return 0;
+}
+
+unsigned
+nbd_aio_get_direction(struct nbd_handle *h)
+{
+    (void)h;
+    return LIBNBD_AIO_DIRECTION_READ;
+}
+
+int
+nbd_aio_get_fd(struct nbd_handle *h)
+{
+    return handle_fd(h);
+}
+
+int64_t
+nbd_get_size(struct nbd_handle *h)
+{
+    (void)h;
+    return sim_file_size(peer.sim, "/server");
+}
+
+const char *
+nbd_get_error(void)
+{
+    return "the server is gone";
+}
+
+int
+nbd_get_errno(void)
+{
+    return ECONNRESET;
+}
+
+/* What has one answer. */
+#define ANSWER(type, name, what)    \
+    type name(struct nbd_handle *h) \
+    {                               \
+        (void)h;                    \
+        return what;                \
+    }
+ANSWER(int, nbd_is_read_only, 0)
+ANSWER(int, nbd_can_flush, 1)
+ANSWER(int, nbd_can_fua, 0)
+ANSWER(int, nbd_can_trim, 1)
+ANSWER(int, nbd_can_zero, 1)
+ANSWER(int, nbd_can_multi_conn, 1)
+
+#define SETTER(name, type)                     \
+    int name(struct nbd_handle *h, type value) \
+    {                                          \
+        (void)h;                               \
+        (void)value;                           \
+        return 0;                              \
+    }
+SETTER(nbd_set_uri_allow_transports, uint32_t)
+SETTER(nbd_set_uri_allow_local_file, bool)
+SETTER(nbd_set_tls_certificates, const char *)
+SETTER(nbd_set_tls_psk_file, const char *)
+SETTER(nbd_set_tls_username, const char *)
+SETTER(nbd_poll, int)
+SETTER(nbd_aio_disconnect, uint32_t)
+
+int64_t
+nbd_get_block_size(struct nbd_handle *h, int kind)
+{
+    (void)h;
+    (void)kind;
+    return 0;
+}
