@@ -31,6 +31,7 @@ qcow2_sources = plugins/qcow2/qcow2.c plugins/qcow2/qcow2.h \
 	plugins/qcow2/range.c plugins/qcow2/rw.c plugins/qcow2/pause.c \
 	plugins/qcow2/mend.c plugins/qcow2/open.c plugins/qcow2/tables.c \
 	plugins/qcow2/ephemeral.c plugins/qcow2/blank.c plugins/qcow2/data.c \
+	plugins/qcow2/corrupt.c \
 	plugins/qcow2/overlay.c plugins/qcow2/overlay.h
 vbd_sources = plugins/vbd/vbd.c
 trace_sources = plugins/trace/trace.c plugins/trace/writer.c \

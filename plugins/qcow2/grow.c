@@ -117,7 +117,7 @@ table_switched(struct q2_io *io, int error)
 
     if (error) {
         /* Which of the two the header names is not known: use neither. */
-        q2_corrupt(s, "its header could not be written");
+        q2_undecided(s);
         grow_over(g, error);
         return;
     }
@@ -151,8 +151,8 @@ table_synced(struct q2_io *io, int error)
     struct q2_growing *g = io->data;
     struct qcow2 *s = g->s;
 
-    if (error) {
-        grow_over(g, error);
+    if (error || s->corrupt) {
+        grow_over(g, error ? error : -EIO);
         return;
     }
     q2_put64(s->head + Q2_AT_REFTABLE, (g->first + g->blocks)
@@ -160,7 +160,7 @@ table_synced(struct q2_io *io, int error)
     q2_put32(s->head + Q2_AT_REFTABLE_CLUSTERS,
              (uint32_t)(g->table_len >> s->cluster_bits));
     g->io.done = table_headed;
-    q2_write(s, &g->io, 0, s->head, s->head_len);
+    q2_header_write(s, &g->io);
 }
 
 static void

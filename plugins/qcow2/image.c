@@ -41,24 +41,6 @@ q2_image_unref(struct qcow2 *s, struct q2_image *image)
     }
 }
 
-int
-q2_corrupt(struct qcow2 *s, const char *fmt, ...)
-{
-    char what[200];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(what, sizeof(what), fmt, ap);
-    va_end(ap);
-    if (!s->corrupt)
-        blk_fatal(s->layer, -EUCLEAN,
-                  "%s: the image is corrupt: %s; stop the disk and look with "
-                  "qemu-img check",
-                  s->path, what);
-    s->corrupt = true;
-    return -EUCLEAN;
-}
-
 /* ---- one I/O ------------------------------------------------------------- */
 
 static bool

@@ -38,6 +38,7 @@ q2_release(struct qcow2 *s)
     q2_unpack_free(s);
     q2_resize_free(s);
     q2_fold_free(s);
+    q2_ruin_free(s);
     if (s->owning)
         free(s->owning->memory);
     if (s->opening) {

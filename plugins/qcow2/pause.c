@@ -25,16 +25,6 @@ struct q2_pause {
     bool marks;
 };
 
-void
-q2_header_write(struct qcow2 *s, struct q2_io *io)
-{
-    if (s->h.version >= 3) {
-        q2_put64(s->head + Q2_AT_INCOMPATIBLE, s->h.incompatible);
-        q2_put64(s->head + Q2_AT_AUTOCLEAR, s->h.autoclear);
-    }
-    q2_write(s, io, 0, s->head, s->head_len);
-}
-
 /* ---- the mark ------------------------------------------------------------ */
 
 static void
@@ -70,6 +60,8 @@ q2_mark(struct qcow2 *s, struct q2_wait *then)
 
     if (s->marked)
         return 0;
+    if (s->corrupt)
+        return -EIO;
     if (s->h.version < 3) {
         s->marked = true;
         return 0;
@@ -101,7 +93,7 @@ pause_idle(struct q2_wait *w, int error)
         q2_queue_add(&s->frees.idle, w);
     else if (s->commit.running)
         q2_queue_add(&s->commit.idle, w);
-    else
+    else if (!q2_ruin_waits(s, w))
         blk_ready(s->layer, 0);
 }
 

@@ -162,13 +162,6 @@ qcow2_resume(struct blk_layer *l)
         blk_relimit(l);
 }
 
-static void
-qcow2_stop(struct blk_layer *l)
-{
-    q2_release(blk_self(l));
-    blk_ready(l, 0);
-}
-
 /* ---- what it offers ------------------------------------------------------ */
 
 static uint32_t
@@ -337,7 +330,7 @@ BLK_PLUGIN(qcow2) = {
     .start = q2_start,
     .pause = q2_pause,
     .resume = qcow2_resume,
-    .stop = qcow2_stop,
+    .stop = q2_stop,
     .submit = q2_submit,
     .done = q2_done,
     .limits = qcow2_limits,

@@ -15,6 +15,7 @@
  *   resize.c   the disk becomes larger         ephemeral.c  a disposable image
  *   fold.c     all of it goes to the layer below; fold_ask.c: asked for
  *   data.c     guest clusters in a file of their own
+ *   corrupt.c  writes the header, also that it is corrupt
  *
  * What makes it safe at any moment (see commit.c):
  *
@@ -85,9 +86,6 @@ void q2_sync(struct qcow2 *, struct q2_io *);
 /* Aligned for any file, not cleared; or NULL. */
 void *q2_alloc_memory(size_t);
 void q2_image_unref(struct qcow2 *, struct q2_image *);
-/* Metadata that can't be true were found: the disk ends. */
-int q2_corrupt(struct qcow2 *, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
 
 /* ---- tables in memory (cache.c) ------------------------------------------ */
 
@@ -464,6 +462,7 @@ struct qcow2 {
     struct q2_owning *owning;
     struct q2_resize *resizing;
     struct q2_fold *folding;
+    struct q2_ruin *ruin;
 
     /* counters */
     uint64_t allocated, copied, unpacked, freed, commits, batched, tables;
@@ -541,11 +540,25 @@ void q2_tables_read(struct qcow2 *);
 void q2_release(struct qcow2 *); /* all that start() made */
 void q2_pause(struct blk_layer *);
 void q2_pause_on(struct qcow2 *);
-/* Writes the header as it is in memory. */
-void q2_header_write(struct qcow2 *, struct q2_io *);
 int q2_pause_init(struct qcow2 *);
 /* Counts all references anew and puts every counter right; then done(). */
 void q2_mend(struct qcow2 *, void (*done)(struct qcow2 *, int error));
+
+/* ---- corrupt (corrupt.c) ------------------------------------------------- */
+
+/* Writes the header as it is in memory; one at a time. */
+void q2_header_write(struct qcow2 *, struct q2_io *);
+/* Metadata that can't be true were found: the disk ends, and the header will
+ * say so.  -EUCLEAN. */
+int q2_corrupt(struct qcow2 *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Which of two things the header says is not known: the disk ends. */
+void q2_undecided(struct qcow2 *);
+/* True: the header is being marked, and w->go() comes when that is over. */
+bool q2_ruin_waits(struct qcow2 *, struct q2_wait *);
+void q2_stop(struct blk_layer *);
+int q2_ruin_init(struct qcow2 *);
+void q2_ruin_free(struct qcow2 *);
 
 /* ---- a larger disk (resize.c) -------------------------------------------- */
 

@@ -145,7 +145,7 @@ resize_headed(struct q2_io *io, int error)
         return;
     }
     if (z->l1)
-        q2_corrupt(s, "its header could not be written");
+        q2_undecided(s);
     z->n = 0; /* maybe in use: the mark is there */
     s->frees.lost += z->l1 != NULL;
     header_put(s, s->h.size, s->h.l1, s->h.l1_entries);
@@ -211,8 +211,8 @@ resize_header(struct q2_io *io, int error)
     struct q2_resize *z = io->data;
     struct qcow2 *s = z->s;
 
-    if (error) {
-        resize_over(z, error);
+    if (error || s->corrupt) {
+        resize_over(z, error ? error : -EIO);
         return;
     }
     if (data_short(z)) {

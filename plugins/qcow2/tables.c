@@ -184,7 +184,8 @@ q2_tables_memory(struct qcow2 *s)
     s->owning->memory = q2_alloc_memory(s->cluster);
     if (!s->owning->memory || bounces_make(s) || caches_make(s) ||
         q2_commit_init(s) || q2_grow_init(s) || q2_unpack_init(s) ||
-        q2_pause_init(s) || q2_resize_init(s) || q2_fold_init(s))
+        q2_pause_init(s) || q2_ruin_init(s) || q2_resize_init(s) ||
+        q2_fold_init(s))
         return -ENOMEM;
     return 0;
 }

@@ -139,9 +139,11 @@ bad_tables(void)
     CHECK(strstr(r.fatal, "the image is corrupt: the data of guest offset 0"));
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, 65536, buf, 4096), -EIO);
     run_close(&r);
+    refused(path, "", "the image is marked corrupt: repair it with qemu-img");
     /* And one that points at a table. */
     q2_put64(wild, Q2_COPIED | 3 << 16);
     fd = open(path, O_RDWR | O_CLOEXEC);
+    REQUIRE(pwrite(fd, "\0\0\0\0\0\0\0\0", 8, Q2_AT_INCOMPATIBLE) == 8);
     REQUIRE(pwrite(fd, wild, 8, 4 << 16) == 8);
     close(fd);
     RUN(r, "qcow2 path=%s", path);

@@ -17,37 +17,6 @@ static uint8_t buf[1 << 20] __attribute__((aligned(4096)));
 
 /* ---- images -------------------------------------------------------------- */
 
-static void
-put(const char *path, uint64_t at, const void *data, size_t n)
-{
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-
-    REQUIRE(fd >= 0);
-    REQUIRE(pwrite(fd, data, n, (off_t)at) == (ssize_t)n);
-    close(fd);
-}
-
-static void
-put64(const char *path, uint64_t at, uint64_t v)
-{
-    uint8_t bytes[8];
-
-    q2_put64(bytes, v);
-    put(path, at, bytes, 8);
-}
-
-static uint64_t
-get64(const char *path, uint64_t at)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    uint8_t bytes[8] = { 0 };
-
-    REQUIRE(fd >= 0);
-    CHECK(pread(fd, bytes, 8, (off_t)at) >= 0);
-    close(fd);
-    return q2_get64(bytes);
-}
-
 enum { PLAIN = 0, RAW = Q2_RAW_DATA };
 
 /* An empty image whose data are in the file of this name; NULL: it names
@@ -58,12 +27,12 @@ image(uint64_t autoclear, const char *name)
     const char *path = qcow2_image(&qcow2_plain, 72, Q2_DATA_FILE, 8);
     uint8_t ext[8];
 
-    put64(path, Q2_AT_AUTOCLEAR, autoclear);
+    qcow2_put64(path, Q2_AT_AUTOCLEAR, autoclear);
     if (name) {
         q2_put32(ext, Q2_EXT_DATA_FILE);
         q2_put32(ext + 4, (uint32_t)strlen(name));
-        put(path, Q2_V3_LEN, ext, 8);
-        put(path, Q2_V3_LEN + 8, name, strlen(name));
+        qcow2_put(path, Q2_V3_LEN, ext, 8);
+        qcow2_put(path, Q2_V3_LEN + 8, name, strlen(name));
     }
     return path;
 }
@@ -75,14 +44,14 @@ data_file(void)
     const char *path = run_file("data", QCOW2_DISK);
 
     memset(buf, 0xdd, QCOW2_DISK);
-    put(path, 0, buf, QCOW2_DISK);
+    qcow2_put(path, 0, buf, QCOW2_DISK);
     return path;
 }
 
 static uint8_t
 byte_at(const char *path, uint64_t at)
 {
-    return (uint8_t)(get64(path, at) >> 56);
+    return (uint8_t)(qcow2_get64(path, at) >> 56);
 }
 
 /* ---- which file ---------------------------------------------------------- */
@@ -149,16 +118,16 @@ cant_be(void)
 
     snprintf(option, sizeof(option), "data_file=%s", file);
     path = image(PLAIN, "a");
-    put(path, Q2_V3_LEN + 4, "\0\0\5\0", 4);
+    qcow2_put(path, Q2_V3_LEN + 4, "\0\0\5\0", 4);
     refused(path, option, "expected a name of a data file of at most 1023");
     path = image(PLAIN, file);
-    put(path, Q2_AT_SNAPSHOTS, "\0\0\0\1", 4);
-    put64(path, Q2_AT_SNAPSHOT_TABLE, CLUSTER);
+    qcow2_put(path, Q2_AT_SNAPSHOTS, "\0\0\0\1", 4);
+    qcow2_put64(path, Q2_AT_SNAPSHOT_TABLE, CLUSTER);
     refused(path, option, "expected no snapshots with a data file, found 1");
     path = image(RAW, NULL);
-    put64(path, Q2_AT_BACKING, 600);
-    put(path, Q2_AT_BACKING_LEN, "\0\0\0\4", 4);
-    put(path, 600, "base", 4);
+    qcow2_put64(path, Q2_AT_BACKING, 600);
+    qcow2_put(path, Q2_AT_BACKING_LEN, "\0\0\0\4", 4);
+    qcow2_put(path, 600, "base", 4);
     refused(path, option, "expected no backing file with a raw data file");
     path = image(RAW, file);
     snprintf(option, sizeof(option), "data_file=%s | memory size=1M", file);
@@ -201,8 +170,10 @@ bad_entries(void)
         RUN(r, "qcow2 path=%s data_file=%s", path, file);
         CHECK_EQ(run_io(&r, BLK_WRITE, 0, 0, buf, 4096), 0);
         run_close(&r);
-        put64(path, L2_AT, bad[i].entry);
+        qcow2_put64(path, L2_AT, bad[i].entry);
         for (int op = BLK_READ; op <= BLK_WRITE; op++) {
+            qcow2_put64(path, Q2_AT_INCOMPATIBLE,
+                        Q2_DATA_FILE); /* not corrupt */
             RUN(r, "qcow2 path=%s data_file=%s", path, file);
             CHECK(run_io(&r, op, 0, 0, buf, 4096) < 0);
             CHECK_EQ(r.fatals, 1);
@@ -237,20 +208,20 @@ same_place(void)
     CHECK_EQ(run_counter(&r, 0, "allocated"), 1); /* the table */
     CHECK_EQ(run_counter(&r, 0, "data_file_raw"), 0);
     run_close(&r);
-    CHECK_EQ(get64(path, L2_AT), Q2_COPIED); /* at offset 0, and there */
-    CHECK_EQ(get64(path, L2_AT + 24), Q2_COPIED | 3 * CLUSTER);
+    CHECK_EQ(qcow2_get64(path, L2_AT), Q2_COPIED); /* at offset 0, and there */
+    CHECK_EQ(qcow2_get64(path, L2_AT + 24), Q2_COPIED | 3 * CLUSTER);
     qcow2_judge(path, true);
     /* Without its flag an entry is not ours to write in place: it is written
      * as a new one, at the same place. */
-    put64(path, L2_AT + 24, 3 * CLUSTER);
+    qcow2_put64(path, L2_AT + 24, 3 * CLUSTER);
     RUN(r, "qcow2 path=%s data_file=%s", path, file);
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, 3 * CLUSTER, buf, 512), 0);
     CHECK_EQ(run_io(&r, BLK_READ, 0, 3 * CLUSTER, buf, CLUSTER), 0);
     CHECK_EQ(buf[512], 0);
     CHECK_EQ(buf[4096], 7);
     run_close(&r);
-    CHECK_EQ(get64(path, L2_AT + 24), Q2_COPIED | 3 * CLUSTER);
-    CHECK_EQ(get64(path, Q2_AT_AUTOCLEAR), 0);
+    CHECK_EQ(qcow2_get64(path, L2_AT + 24), Q2_COPIED | 3 * CLUSTER);
+    CHECK_EQ(qcow2_get64(path, Q2_AT_AUTOCLEAR), 0);
 }
 
 /* The bit for a raw data file stays, others go. */
@@ -261,16 +232,16 @@ raw_stays(void)
     const char *path = image(RAW | 1, file);
     struct run r = { 0 };
 
-    put64(path, Q2_AT_INCOMPATIBLE, Q2_DATA_FILE | Q2_DIRTY);
+    qcow2_put64(path, Q2_AT_INCOMPATIBLE, Q2_DATA_FILE | Q2_DIRTY);
     RUN(r, "qcow2 path=%s data_file=%s", path, file);
     CHECK_EQ(run_counter(&r, 0, "data_file_raw"), 1);
-    CHECK_EQ(get64(path, Q2_AT_AUTOCLEAR), RAW);
+    CHECK_EQ(qcow2_get64(path, Q2_AT_AUTOCLEAR), RAW);
     memset(buf, 7, CLUSTER);
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, 512, buf, CLUSTER), 0);
-    CHECK_EQ(get64(path, Q2_AT_INCOMPATIBLE), Q2_DATA_FILE | Q2_DIRTY);
-    CHECK_EQ(get64(path, Q2_AT_AUTOCLEAR), RAW);
+    CHECK_EQ(qcow2_get64(path, Q2_AT_INCOMPATIBLE), Q2_DATA_FILE | Q2_DIRTY);
+    CHECK_EQ(qcow2_get64(path, Q2_AT_AUTOCLEAR), RAW);
     run_close(&r);
-    CHECK_EQ(get64(path, Q2_AT_INCOMPATIBLE), Q2_DATA_FILE);
+    CHECK_EQ(qcow2_get64(path, Q2_AT_INCOMPATIBLE), Q2_DATA_FILE);
     CHECK_EQ(byte_at(file, 0), 0);
     CHECK_EQ(byte_at(file, 512), 7);
     qcow2_judge(path, true);
@@ -345,7 +316,7 @@ synced_first(void)
     CHECK_EQ(r.fatals, 1);
     CHECK(strstr(r.fatal, file));
     CHECK(strstr(r.fatal, "sync failed"));
-    CHECK_EQ(get64(path, L2_AT + 16), 0);
+    CHECK_EQ(qcow2_get64(path, L2_AT + 16), 0);
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, 0, buf, 4096), -EIO);
     run_close(&r);
 }
@@ -404,9 +375,9 @@ discards(void)
     CHECK_EQ(r.fatals, 0);
     can = HOLES;
     run_close(&r);
-    CHECK_EQ(get64(path, L2_AT + 8), Q2_COPIED | CLUSTER);
-    CHECK_EQ(get64(path, L2_AT + 16), Q2_COPIED | 2 * CLUSTER);
-    CHECK_EQ(get64(path, L2_AT), 0);
+    CHECK_EQ(qcow2_get64(path, L2_AT + 8), Q2_COPIED | CLUSTER);
+    CHECK_EQ(qcow2_get64(path, L2_AT + 16), Q2_COPIED | 2 * CLUSTER);
+    CHECK_EQ(qcow2_get64(path, L2_AT), 0);
     qcow2_judge(path, true);
 }
 
@@ -419,7 +390,7 @@ discards_over_a_layer(void)
     struct run r = { 0 };
 
     memset(buf, 9, QCOW2_DISK);
-    put(base, 0, buf, QCOW2_DISK);
+    qcow2_put(base, 0, buf, QCOW2_DISK);
     RUN(r, "qcow2 path=%s data_file=%s | file path=%s", path, file, base);
     memset(buf, 7, 512);
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, CLUSTER, buf, 512), 0);
@@ -434,8 +405,8 @@ discards_over_a_layer(void)
     CHECK_EQ(buf[0], 7);
     CHECK_EQ(buf[512], 0);
     run_close(&r);
-    CHECK_EQ(get64(path, L2_AT), Q2_COPIED);
-    CHECK_EQ(get64(path, L2_AT + 16) & Q2_ZERO, Q2_ZERO);
+    CHECK_EQ(qcow2_get64(path, L2_AT), Q2_COPIED);
+    CHECK_EQ(qcow2_get64(path, L2_AT + 16) & Q2_ZERO, Q2_ZERO);
     qcow2_judge(path, true);
 }
 

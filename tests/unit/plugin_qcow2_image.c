@@ -39,6 +39,37 @@ qcow2_image(const struct image_format *f, size_t at, uint64_t value,
 }
 
 void
+qcow2_put(const char *path, uint64_t at, const void *data, size_t n)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+
+    REQUIRE(fd >= 0);
+    REQUIRE(pwrite(fd, data, n, (off_t)at) == (ssize_t)n);
+    close(fd);
+}
+
+void
+qcow2_put64(const char *path, uint64_t at, uint64_t v)
+{
+    uint8_t bytes[8];
+
+    q2_put64(bytes, v);
+    qcow2_put(path, at, bytes, 8);
+}
+
+uint64_t
+qcow2_get64(const char *path, uint64_t at)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    uint8_t bytes[8] = { 0 };
+
+    REQUIRE(fd >= 0);
+    CHECK(pread(fd, bytes, 8, (off_t)at) >= 0);
+    close(fd);
+    return q2_get64(bytes);
+}
+
+void
 qcow2_judge(const char *path, bool closed)
 {
     struct image_found found;

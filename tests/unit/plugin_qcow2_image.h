@@ -16,6 +16,10 @@ extern const struct image_format qcow2_plain, qcow2_fine, qcow2_fine2;
 const char *qcow2_image(const struct image_format *, size_t at, uint64_t value,
                         unsigned bytes);
 void qcow2_stamp(uint8_t *sector, uint64_t number);
+/* A place in the file; numbers are big-endian. */
+void qcow2_put(const char *path, uint64_t at, const void *data, size_t n);
+void qcow2_put64(const char *path, uint64_t at, uint64_t v);
+uint64_t qcow2_get64(const char *path, uint64_t at);
 /* The file is a sound image; closed: and was closed cleanly, without leaks. */
 void qcow2_judge(const char *path, bool closed);
 

@@ -4,6 +4,7 @@
 QCOW2_TESTS = tests/unit/plugin_qcow2 tests/unit/plugin_qcow2_faults \
 	tests/unit/plugin_qcow2_resize tests/unit/plugin_qcow2_commit \
 	tests/unit/plugin_qcow2_ephemeral tests/unit/plugin_qcow2_data \
+	tests/unit/plugin_qcow2_corrupt \
 	tests/functional/plugin_qcow2 tests/sim/qcow2-crash
 check_PROGRAMS += $(QCOW2_TESTS)
 TESTS += $(QCOW2_TESTS)
@@ -54,6 +55,10 @@ tests_unit_plugin_qcow2_ephemeral_SOURCES = \
 tests_unit_plugin_qcow2_ephemeral_LDFLAGS = $(plugin_test_ldflags)
 tests_unit_plugin_qcow2_ephemeral_LDADD = $(plugin_test_ldadd) \
 	$(qcow2_test_libs)
+tests_unit_plugin_qcow2_corrupt_SOURCES = tests/unit/plugin_qcow2_corrupt.c \
+	tests/unit/plugin_qcow2_image.c tests/sim/qcow2_image.c
+tests_unit_plugin_qcow2_corrupt_LDFLAGS = $(plugin_test_ldflags)
+tests_unit_plugin_qcow2_corrupt_LDADD = $(plugin_test_ldadd) $(qcow2_test_libs)
 tests_unit_plugin_qcow2_data_SOURCES = tests/unit/plugin_qcow2_data.c \
 	tests/unit/plugin_qcow2_image.c tests/sim/qcow2_image.c
 tests_unit_plugin_qcow2_data_LDFLAGS = $(plugin_test_ldflags)
