@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * liar.c: the honest part: states, ring and disk.
+ * liar.c: the honest part: states, rings and disk.
  *
  *                front 3 or 4
  *     2 InitWait ────────────► 4 Connected
@@ -52,8 +52,10 @@ liar_state(struct liar *l, int state)
 static void
 nodes(struct liar *l)
 {
-    char sectors[16];
+    char sectors[16], queues[16];
 
+    snprintf(queues, sizeof(queues), "%u", l->offers ? l->offers : 1);
+    liar_node(l, "multi-queue-max-queues", queues);
     snprintf(sectors, sizeof(sectors), "%d", LIAR_SECTORS);
     liar_node(l, "frontend", l->front);
     liar_node(l, "frontend-id", "0");
@@ -64,19 +66,19 @@ nodes(struct liar *l)
     liar_node(l, "info", "0");
 }
 
-/* ---- the ring ------------------------------------------------------------ */
+/* ---- a ring -------------------------------------------------------------- */
 
 uint32_t
 liar_word(const struct liar *l, enum liar_word word)
 {
-    return __atomic_load_n((uint32_t *)(void *)l->ring + word,
+    return __atomic_load_n((uint32_t *)(void *)l->at->ring + word,
                            __ATOMIC_ACQUIRE);
 }
 
 void
 liar_word_set(struct liar *l, enum liar_word word, uint32_t value)
 {
-    __atomic_store_n((uint32_t *)(void *)l->ring + word, value,
+    __atomic_store_n((uint32_t *)(void *)l->at->ring + word, value,
                      __ATOMIC_SEQ_CST);
 }
 
@@ -90,13 +92,13 @@ liar_below(struct liar *l, uint32_t n)
 static uint8_t *
 slot(const struct liar *l, uint32_t index)
 {
-    return l->ring + 64 + (size_t)(index % LIAR_SLOTS) * 112;
+    return l->at->ring + 64 + (size_t)(index % LIAR_SLOTS) * 112;
 }
 
 void
 liar_answer(struct liar *l, uint64_t id, int op, int status)
 {
-    uint8_t *s = slot(l, l->prod++);
+    uint8_t *s = slot(l, l->at->prod++);
     int16_t small = (int16_t)status;
 
     memcpy(s, &id, 8);
@@ -105,16 +107,22 @@ liar_answer(struct liar *l, uint64_t id, int op, int status)
 }
 
 void
+liar_notify(struct liar *l)
+{
+    l->t->notify(l, (unsigned)(l->at - l->ring));
+}
+
+void
 liar_push(struct liar *l)
 {
-    liar_word_set(l, RSP_PROD, l->prod);
-    l->t->notify(l);
+    liar_word_set(l, RSP_PROD, l->at->prod);
+    liar_notify(l);
 }
 
 static void
 take(struct liar *l, struct liar_request *r)
 {
-    const uint8_t *s = slot(l, l->cons++);
+    const uint8_t *s = slot(l, l->at->cons++);
 
     memset(r, 0, sizeof(*r));
     r->op = s[0];
@@ -173,7 +181,7 @@ liar_honest(struct liar *l, const struct liar_request *r)
 static bool
 waiting(const struct liar *l)
 {
-    const uint32_t n = liar_word(l, REQ_PROD) - l->cons;
+    const uint32_t n = liar_word(l, REQ_PROD) - l->at->cons;
 
     return n && n <= LIAR_SLOTS;
 }
@@ -199,18 +207,18 @@ serve_one(struct liar *l, const struct liar_request *r)
 static void
 serve(struct liar *l)
 {
-    for (unsigned n = 0; n < LIAR_SLOTS && l->ring; n++) {
-        const uint32_t prod = l->prod;
+    for (unsigned n = 0; n < LIAR_SLOTS && l->at->ring; n++) {
+        const uint32_t prod = l->at->prod;
         struct liar_request r;
 
         if (!waiting(l)) {
-            liar_word_set(l, REQ_EVENT, l->cons + 1);
+            liar_word_set(l, REQ_EVENT, l->at->cons + 1);
             if (!waiting(l))
                 return;
         }
         take(l, &r);
         serve_one(l, &r);
-        if (l->ring && l->prod != prod)
+        if (l->at->ring && l->at->prod != prod)
             liar_push(l);
     }
 }
@@ -220,10 +228,12 @@ serve(struct liar *l)
 void
 liar_part(struct liar *l)
 {
-    if (l->ring)
-        l->t->disconnect(l);
-    l->ring = NULL;
-    l->kept = false;
+    for (unsigned i = 0; i < LIAR_RINGS; i++) {
+        if (l->ring[i].ring)
+            l->t->disconnect(l, i);
+        l->ring[i].ring = NULL;
+        l->ring[i].kept = false;
+    }
 }
 
 /* What dies so leaves everything as it is, as a process that is killed. */
@@ -252,18 +262,45 @@ dies(struct liar *l, int state)
     return true;
 }
 
+static bool
+connect_ring(struct liar *l, unsigned i)
+{
+    char dir[LIAR_PATH + 16];
+
+    snprintf(dir, sizeof(dir), l->rings > 1 ? "%s/queue-%u" : "%s", l->front,
+             i);
+    l->at = &l->ring[i];
+    l->at->ring = l->t->connect(l, i, number(l, dir, "ring-ref"),
+                                number(l, dir, "event-channel"));
+    if (l->at->ring)
+        l->at->cons = l->at->prod = liar_word(l, RSP_PROD);
+    return l->at->ring;
+}
+
+static bool
+connect_rings(struct liar *l)
+{
+    l->rings = number(l, l->front, "multi-queue-num-queues");
+    if (!l->rings)
+        l->rings = 1;
+    if (l->rings > LIAR_RINGS)
+        return false;
+    for (unsigned i = 0; i < l->rings; i++)
+        if (!connect_ring(l, i))
+            return false;
+    return true;
+}
+
 static void
 connect(struct liar *l)
 {
-    l->ring = l->t->connect(l, number(l, l->front, "ring-ref"),
-                            number(l, l->front, "event-channel"));
-    if (!l->ring) {
+    if (!connect_rings(l)) {
+        liar_part(l);
         liar_state(l, CLOSING);
         return;
     }
     if (dies(l, INITIALISED))
         return;
-    l->cons = l->prod = liar_word(l, RSP_PROD);
     nodes(l);
     if (l->lie && l->lie->connecting) {
         l->told++;
@@ -297,6 +334,7 @@ follow(struct liar *l)
 void
 liar_start(struct liar *l)
 {
+    l->at = &l->ring[0];
     nodes(l);
     liar_state(l, INIT_WAIT);
 }
@@ -306,11 +344,16 @@ liar_step(struct liar *l)
 {
     if (!l->state)
         return;
-    if (l->lie && l->lie->look)
-        l->lie->look(l);
+    for (unsigned i = 0; i < LIAR_RINGS && l->state; i++) {
+        l->at = &l->ring[i];
+        if (l->lie && l->lie->look && (!i || l->at->ring))
+            l->lie->look(l);
+    }
     follow(l);
-    if (l->ring)
+    for (unsigned i = 0; i < LIAR_RINGS; i++) {
+        l->at = &l->ring[i];
         serve(l);
+    }
 }
 
 void
@@ -320,13 +363,18 @@ liar_tell(struct liar *l, const struct liar_case *c)
     l->told = 0;
     if (c)
         return;
-    if (l->state)
-        liar_state(l, l->state); /* what it shows may be a lie */
-    if (l->kept && l->ring) {
-        liar_honest(l, &l->first);
-        liar_push(l);
+    if (l->state) { /* what it shows may be a lie */
+        nodes(l);
+        liar_state(l, l->state);
     }
-    l->kept = false;
+    for (unsigned i = 0; i < LIAR_RINGS; i++) {
+        l->at = &l->ring[i];
+        if (l->at->kept && l->at->ring) {
+            liar_honest(l, &l->at->first);
+            liar_push(l);
+        }
+        l->at->kept = false;
+    }
     if (!l->state)
         liar_start(l);
 }

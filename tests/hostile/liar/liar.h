@@ -3,7 +3,7 @@
  * liar.h: a back-end that does what a back-end must not.
  *
  * It serves a disk in its own memory, as xen-blkback would: the same states,
- * one ring of a page, READ, WRITE and FLUSH.  Until it is told to lie it is
+ * rings of a page, READ, WRITE and FLUSH.  Until it is told to lie it is
  * honest; then it lies as the case says, until it is told to be honest again.
  *
  * A transport is where the front-end is: on a Xen host (liar_xen.c), or in a
@@ -21,6 +21,7 @@
 
 enum {
     LIAR_SLOTS = 32,
+    LIAR_RINGS = 4,
     LIAR_SEGS = 11,
     LIAR_PAGE = 4096,
     LIAR_PATH = 256,
@@ -40,10 +41,11 @@ struct liar_transport {
     int (*read)(struct liar *, const char *path, char *value, size_t size);
     int (*write)(struct liar *, const char *path, const char *value);
     int (*rm)(struct liar *, const char *path);
-    /* The ring and the port; NULL: they can't be had. */
-    uint8_t *(*connect)(struct liar *, uint32_t ref, uint32_t port);
-    void (*disconnect)(struct liar *);
-    void (*notify)(struct liar *);
+    /* A ring and its port; NULL: they can't be had. */
+    uint8_t *(*connect)(struct liar *, unsigned ring, uint32_t ref,
+                        uint32_t port);
+    void (*disconnect)(struct liar *, unsigned ring);
+    void (*notify)(struct liar *, unsigned ring);
     /* Bytes of a granted page; 0 or -errno. */
     int (*put)(struct liar *, uint32_t ref, unsigned at, const void *from,
                unsigned n);
@@ -90,18 +92,23 @@ struct liar_case {
 };
 extern const struct liar_case liar_cases[]; /* up to one without a name */
 
+struct liar_ring {
+    uint8_t *ring; /* NULL: not connected */
+    uint32_t cons, prod;
+    struct liar_request first; /* kept back, when `kept` */
+    bool kept;
+};
+
 struct liar {
     const struct liar_transport *t;
     void *private;
     char front[LIAR_PATH], back[LIAR_PATH];
     uint8_t disk[LIAR_SECTORS * 512];
-    int state; /* as last shown; GONE: no process is there */
-    uint8_t *ring;
-    uint32_t cons, prod;
-    const struct liar_case *lie; /* NULL: honest */
-    unsigned told;               /* how often it lied */
-    struct liar_request first;   /* kept back, when `kept` */
-    bool kept;
+    int state;              /* as last shown; GONE: no process is there */
+    unsigned offers, rings; /* of rings; 0: one */
+    struct liar_ring ring[LIAR_RINGS], *at; /* at: that is looked at */
+    const struct liar_case *lie;            /* NULL: honest */
+    unsigned told;                          /* how often it lied */
     uint64_t seed;
     uint64_t served, flushes;
 };
@@ -120,6 +127,7 @@ void liar_die(struct liar *, int how);
 /* For the cases. */
 void liar_answer(struct liar *, uint64_t id, int op, int status);
 void liar_push(struct liar *); /* and an event */
+void liar_notify(struct liar *);
 /* What the request asks for is done; its status. */
 int liar_do(struct liar *, const struct liar_request *);
 void liar_honest(struct liar *, const struct liar_request *);
@@ -127,7 +135,7 @@ uint32_t liar_word(const struct liar *, enum liar_word);
 void liar_word_set(struct liar *, enum liar_word, uint32_t);
 uint32_t liar_below(struct liar *, uint32_t n);
 void liar_state(struct liar *, int);
-void liar_part(struct liar *); /* from the ring, without a word */
+void liar_part(struct liar *); /* from the rings, without a word */
 void liar_node(struct liar *, const char *leaf, const char *value);
 
 extern const struct liar_transport liar_xen;

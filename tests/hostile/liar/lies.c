@@ -48,29 +48,45 @@ twice(struct liar *l, const struct liar_request *r)
     liar_answer(l, r->id, r->op, LIAR_OKAY);
 }
 
+/* Where nobody asked; of one ring the same again. */
+static void
+crosswise(struct liar *l, const struct liar_request *r)
+{
+    struct liar_ring *here = l->at;
+
+    liar_do(l, r);
+    if (l->rings > 1)
+        l->at = &l->ring[(unsigned)(here - l->ring + 1) % l->rings];
+    else
+        liar_answer(l, r->id, r->op, LIAR_OKAY);
+    liar_answer(l, LIAR_SLOTS - 1, r->op, LIAR_OKAY);
+    liar_push(l);
+    l->at = here;
+}
+
 /* The second one comes when nobody asks for anything. */
 static void
 once_more_later(struct liar *l, const struct liar_request *r)
 {
     liar_honest(l, r);
-    l->first = *r;
-    l->kept = true;
+    l->at->first = *r;
+    l->at->kept = true;
 }
 
 static void
 look_once_more(struct liar *l)
 {
-    if (!l->kept || !l->ring || liar_word(l, REQ_PROD) != l->prod)
+    if (!l->at->kept || !l->at->ring || liar_word(l, REQ_PROD) != l->at->prod)
         return;
-    l->kept = false;
-    liar_answer(l, l->first.id, l->first.op, LIAR_OKAY);
+    l->at->kept = false;
+    liar_answer(l, l->at->first.id, l->at->first.op, LIAR_OKAY);
     liar_push(l);
 }
 
 static void
 never_asked(struct liar *l)
 {
-    if (!l->ring || liar_word(l, REQ_PROD) != l->prod)
+    if (!l->at->ring || liar_word(l, REQ_PROD) != l->at->prod)
         return;
     l->told++;
     liar_answer(l, 0, LIAR_READ, LIAR_OKAY);
@@ -89,14 +105,14 @@ static void
 far_ahead(struct liar *l, const struct liar_request *r)
 {
     (void)r;
-    l->prod += 0x7fffffff;
+    l->at->prod += 0x7fffffff;
 }
 
 static void
 backwards(struct liar *l, const struct liar_request *r)
 {
     (void)r;
-    l->prod -= 1;
+    l->at->prod -= 1;
 }
 
 /* ---- operations and statuses --------------------------------------------- */
@@ -140,12 +156,12 @@ unsupported(struct liar *l, const struct liar_request *r)
 static void
 scribbles(struct liar *l, const struct liar_request *r)
 {
-    uint32_t *prod = (uint32_t *)(void *)l->ring, mine = l->cons;
+    uint32_t *prod = (uint32_t *)(void *)l->at->ring, mine = l->at->cons;
 
-    memset(l->ring + 64 + (size_t)((l->cons - 1) % LIAR_SLOTS) * 112, 0xff,
-           112);
+    memset(l->at->ring + 64 + (size_t)((l->at->cons - 1) % LIAR_SLOTS) * 112,
+           0xff, 112);
     /* Not over one that is new: what is behind it would be lost. */
-    __atomic_compare_exchange_n(prod, &mine, l->cons + 0x1000, false,
+    __atomic_compare_exchange_n(prod, &mine, l->at->cons + 0x1000, false,
                                 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     liar_word_set(l, REQ_EVENT, 0xffffffff);
     liar_word_set(l, RSP_EVENT, 0);
@@ -156,10 +172,11 @@ scribbles(struct liar *l, const struct liar_request *r)
 static void
 thinks_better_of_it(struct liar *l)
 {
-    if (!l->ring || liar_word(l, RSP_EVENT) != l->prod + 1)
+    if (!l->at->ring || liar_word(l, RSP_EVENT) != l->at->prod + 1)
         return;
     l->told++;
-    memset(l->ring + 64 + (size_t)((l->prod - 1) % LIAR_SLOTS) * 112, 0xee, 12);
+    memset(l->at->ring + 64 + (size_t)((l->at->prod - 1) % LIAR_SLOTS) * 112,
+           0xee, 12);
 }
 
 /* ---- events, and none ---------------------------------------------------- */
@@ -167,21 +184,21 @@ thinks_better_of_it(struct liar *l)
 static void
 storm(struct liar *l)
 {
-    for (unsigned i = 0; l->ring && i < 1000; i++, l->told++)
-        l->t->notify(l);
+    for (unsigned i = 0; l->at->ring && i < 1000; i++, l->told++)
+        liar_notify(l);
 }
 
 static void
 silent(struct liar *l, const struct liar_request *r)
 {
-    if (l->kept) {
+    if (l->at->kept) {
         /* One alone is kept back; the guest's next ones are answered, as
          * answers may come in any order. */
         liar_honest(l, r);
         return;
     }
-    l->first = *r;
-    l->kept = true;
+    l->at->first = *r;
+    l->at->kept = true;
 }
 
 /* ---- nodes and states ---------------------------------------------------- */
@@ -202,6 +219,18 @@ static void
 odd_sector(struct liar *l)
 {
     liar_node(l, "sector-size", "511");
+}
+
+static void
+no_queues(struct liar *l)
+{
+    liar_node(l, "multi-queue-max-queues", "0");
+}
+
+static void
+too_many_queues(struct liar *l)
+{
+    liar_node(l, "multi-queue-max-queues", "4294967296");
 }
 
 static void
@@ -269,6 +298,11 @@ const struct liar_case liar_cases[] = {
       .why = broke,
       .answer = once_more_later,
       .look = look_once_more },
+    { .name = "crosswise",
+      .about = "an answer in another ring than the question",
+      .outcome = LIE_ENDS,
+      .why = broke,
+      .answer = crosswise },
     { .name = "never_asked",
       .about = "an answer when nothing is asked",
       .outcome = LIE_ENDS,
@@ -374,6 +408,16 @@ const struct liar_case liar_cases[] = {
       .outcome = LIE_REFUSED,
       .why = "expected a power of two from 512 to 4096",
       .connecting = odd_sector },
+    { .name = "no_queues",
+      .about = "no queues",
+      .outcome = LIE_REFUSED,
+      .why = "expected a queue at least, found 0",
+      .connecting = no_queues },
+    { .name = "too_many_queues",
+      .about = "2^32 queues",
+      .outcome = LIE_REFUSED,
+      .why = "multi-queue-max-queues: expected a number",
+      .connecting = too_many_queues },
     { .name = "odd_feature",
       .about = "a flush that is offered by a word",
       .outcome = LIE_REFUSED,

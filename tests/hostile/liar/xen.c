@@ -58,9 +58,12 @@ enum { FROM_GRANT = 1, TO_GRANT = 2 };
 
 struct xen {
     int store, grants, ports;
-    unsigned domid, port;
-    void *ring;
-    uint64_t index;
+    unsigned domid;
+    struct end {
+        unsigned port;
+        void *ring;
+        uint64_t index;
+    } end[LIAR_RINGS];
 };
 
 /* ---- XenStore ------------------------------------------------------------ */
@@ -90,49 +93,49 @@ x_rm(struct liar *l, const char *path)
     return xenstore_rm(x->store, path);
 }
 
-/* ---- the ring and the port ----------------------------------------------- */
+/* ---- rings and ports ----------------------------------------------------- */
 
 static int
-port_bind(struct xen *x, uint32_t port)
+port_bind(struct xen *x, struct end *e, uint32_t port)
 {
     struct port_ask a = { x->domid, port };
     int got = ioctl(x->ports, PORT_BIND, &a);
 
     if (got < 0)
         return -errno;
-    x->port = (unsigned)got;
+    e->port = (unsigned)got;
     return 0;
 }
 
 static void
-port_unbind(struct xen *x)
+port_unbind(struct xen *x, struct end *e)
 {
-    struct port_name p = { x->port };
+    struct port_name p = { e->port };
 
     ioctl(x->ports, PORT_UNBIND, &p);
 }
 
 static void
-unmap(struct xen *x)
+unmap(struct xen *x, struct end *e)
 {
-    struct map_give g = { .index = x->index, .count = 1 };
+    struct map_give g = { .index = e->index, .count = 1 };
 
-    munmap(x->ring, LIAR_PAGE);
+    munmap(e->ring, LIAR_PAGE);
     ioctl(x->grants, GRANT_UNMAP, &g);
 }
 
 static int
-map(struct xen *x, uint32_t ref)
+map(struct xen *x, struct end *e, uint32_t ref)
 {
     struct map_ask a = { .count = 1, .domid = x->domid, .ref = ref };
     struct map_give g;
 
     if (ioctl(x->grants, GRANT_MAP, &a))
         return -errno;
-    x->index = a.index;
-    x->ring = mmap(NULL, LIAR_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+    e->index = a.index;
+    e->ring = mmap(NULL, LIAR_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
                    x->grants, (off_t)a.index);
-    if (x->ring != MAP_FAILED)
+    if (e->ring != MAP_FAILED)
         return 0;
     g = (struct map_give){ .index = a.index, .count = 1 };
     ioctl(x->grants, GRANT_UNMAP, &g);
@@ -140,36 +143,37 @@ map(struct xen *x, uint32_t ref)
 }
 
 static uint8_t *
-x_connect(struct liar *l, uint32_t ref, uint32_t port)
+x_connect(struct liar *l, unsigned ring, uint32_t ref, uint32_t port)
 {
     struct xen *x = l->private;
-    int rc = map(x, ref);
+    struct end *e = &x->end[ring];
+    int rc = map(x, e, ref);
 
     if (!rc) {
-        rc = port_bind(x, port);
+        rc = port_bind(x, e, port);
         if (rc)
-            unmap(x);
+            unmap(x, e);
     }
     if (rc)
         fprintf(stderr, "liar: ring %u, port %u: %s\n", ref, port,
                 strerror(-rc));
-    return rc ? NULL : x->ring;
+    return rc ? NULL : e->ring;
 }
 
 static void
-x_disconnect(struct liar *l)
+x_disconnect(struct liar *l, unsigned ring)
 {
     struct xen *x = l->private;
 
-    port_unbind(x);
-    unmap(x);
+    port_unbind(x, &x->end[ring]);
+    unmap(x, &x->end[ring]);
 }
 
 static void
-x_notify(struct liar *l)
+x_notify(struct liar *l, unsigned ring)
 {
     struct xen *x = l->private;
-    struct port_name p = { x->port };
+    struct port_name p = { x->end[ring].port };
 
     ioctl(x->ports, PORT_NOTIFY, &p);
 }
