@@ -218,18 +218,23 @@ cmd_submit(struct blk_layer *l, struct blk_req *r)
 /* ---- the layer's own flushes, and what is sent again --------------------- */
 
 void
-cmd_make_room(struct nbd *n)
+cmd_flush(struct nbd *n)
 {
     struct nbd_cmd *c = &n->own;
 
-    if (n->own_flying || !n->writes.acked || n->state != LINK_READY)
-        return;
     memset(c, 0, sizeof *c);
     c->n = n;
     c->op = BLK_FLUSH;
     n->own_flying = true;
     n->own_flushes++;
     cmd_send(n, c);
+}
+
+void
+cmd_make_room(struct nbd *n)
+{
+    if (!n->own_flying && n->writes.acked && n->state == LINK_READY)
+        cmd_flush(n);
 }
 
 static struct nbd_cmd *

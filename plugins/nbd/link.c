@@ -151,11 +151,19 @@ open_later(struct nbd *n)
                     pause / 2 + blk_random(n->layer) % pause);
 }
 
+/* The layer does not wait any longer for a server to start with. */
+static bool
+start_over(const struct nbd *n)
+{
+    return (!n->ready_once || n->settling) &&
+           blk_now(n->layer) - n->began_ns >= n->start_ns;
+}
+
 static void
 open_failed(struct nbd *n, int error, const char *why)
 {
     n->failures++;
-    if (!n->ready_once && blk_now(n->layer) - n->since_ns >= n->start_ns) {
+    if (start_over(n)) {
         blk_why(n->layer, "%s", why);
         nbd_started(n, error);
         return;
@@ -180,6 +188,8 @@ link_ready(struct nbd *n)
     if (n->ready_once)
         blk_log(n->layer, BLK_INFO, "%s: connected again", n->uri);
     n->ready_once = true;
+    if (n->settling)
+        cmd_flush(n);
 }
 
 static void
@@ -256,9 +266,10 @@ opened(struct blk_work *w)
     n->replay_at = kept_first(&n->writes);
     if (!n->ready_once) {
         replay_pump(n); /* nothing is kept yet */
-        nbd_started(n, 0);
         tick_start(n);
-        return;
+        nbd_started(n, 0);
+        if (!n->settling)
+            return;
     }
     link_pump(n);
 }
@@ -369,6 +380,11 @@ link_lost(struct nbd *n, const char *why)
             n->uri, text);
     cmds_take_back(n);
     cmds_end(n);
+    if (start_over(n)) {
+        blk_why(n->layer, "%s: connection lost: %s", n->uri, text);
+        nbd_started(n, -ENOTCONN);
+        return;
+    }
     open_later(n);
     if (n->pausing)
         nbd_flushed(n); /* what is kept stays kept */

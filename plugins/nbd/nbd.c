@@ -187,6 +187,35 @@ export_tell(struct nbd *n)
                 n->uri);
 }
 
+/* A process before us, that was killed, may have had writes acknowledged which
+ * the server has not flushed.  Nobody can send those again: so they are made
+ * durable before the next flush of the guest's says that they are. */
+static void
+settle(struct nbd *n)
+{
+    if (!n->export.flush || n->export.readonly || n->readonly ||
+        blk_readonly(n->layer)) {
+        blk_ready(n->layer, 0);
+        return;
+    }
+    n->settling = true;
+    cmd_flush(n);
+}
+
+static void
+settled(struct nbd *n)
+{
+    n->settling = false;
+    if (!n->own.error) {
+        blk_ready(n->layer, 0);
+        return;
+    }
+    blk_why(n->layer,
+            "%s: expected a server that flushes what it was given, found: %s",
+            n->uri, strerror(n->own.error));
+    nbd_started(n, -n->own.error);
+}
+
 void
 nbd_started(struct nbd *n, int error)
 {
@@ -194,9 +223,10 @@ nbd_started(struct nbd *n, int error)
         error = export_check(n);
     if (!error) {
         export_tell(n);
-        blk_ready(n->layer, 0);
+        settle(n);
         return;
     }
+    n->settling = false;
     blk_timer_stop(n->layer, &n->tick);
     link_close(n);
     free_memory(n);
@@ -219,7 +249,7 @@ nbd_start(struct blk_layer *l, struct blk_layer *old)
         blk_ready(l, -ENOMEM);
         return;
     }
-    n->since_ns = blk_now(l);
+    n->began_ns = n->since_ns = blk_now(l);
     link_begin(n);
 }
 
@@ -232,6 +262,10 @@ nbd_flushed(struct nbd *n)
 {
     bool more = n->writes.acked && !n->failed && n->state == LINK_READY;
 
+    if (n->settling) {
+        settled(n);
+        return;
+    }
     if (!n->pausing || more)
         return;
     n->pausing = false;

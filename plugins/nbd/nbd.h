@@ -102,8 +102,10 @@ struct nbd {
     bool gave_up;             /* what comes fails until it is back */
     bool failed;              /* for good: a flush failed, or a replay did */
     bool stopping, pausing;
-    bool is_closing; /* nbd_close() is under way: its callbacks count not */
-    bool is_lost;    /* a connection is gone: link_lost() is to follow */
+    bool settling;     /* the first flush, before the layer is ready */
+    uint64_t began_ns; /* start() */
+    bool is_closing;   /* nbd_close() is under way: its callbacks count not */
+    bool is_lost;      /* a connection is gone: link_lost() is to follow */
 
     struct nbd_cmds waiting, flying, ended;
     struct kept writes, reads;
@@ -153,7 +155,9 @@ void cmds_end(struct nbd *);
 void cmds_take_back(struct nbd *);
 /* All that waits for a connection fails. */
 void cmds_fail(struct nbd *, int error);
-/* A flush of the layer's own, unless one is under way or would be of no use. */
+/* A flush of the layer's own; none is under way. */
+void cmd_flush(struct nbd *);
+/* The same, unless one is under way or would be of no use. */
 void cmd_make_room(struct nbd *);
 /* Sends an entry again; false: no free command. */
 bool cmd_replay(struct nbd *, struct kept_entry *);

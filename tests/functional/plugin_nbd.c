@@ -479,10 +479,11 @@ a_failed_flush_is_final(void)
 {
     struct run r = { 0 };
     struct server s;
-    char path[200];
+    char path[200], good[220];
     FILE *f;
 
     snprintf(path, sizeof path, "%s", run_path("server.sh"));
+    snprintf(good, sizeof good, "%s.good", path);
     f = fopen(path, "we");
     fprintf(f, "#!/bin/sh\n"
                "case $1 in\n"
@@ -490,14 +491,19 @@ a_failed_flush_is_final(void)
                "pread) dd if=/dev/zero count=$3 iflag=count_bytes;;\n"
                "pwrite) cat >/dev/null;;\n"
                "can_write|can_flush) exit 0;;\n"
-               "flush) echo EIO >&2; exit 1;;\n"
+               "flush) [ -e $0.good ] || { echo EIO >&2; exit 1; };;\n"
                "*) exit 2;;\n"
                "esac\n");
     fclose(f);
     chmod(path, 0755);
     server_start(&s, "nbdkit -f -U %%S sh %s", path);
+    /* What a daemon before us may have written can't be made durable. */
+    CHECK_EQ(run_open(&r, RUN_READWRITE, "nbd uri=%s", uri(&s)), -EIO);
+    CHECK(strstr(r.why, "expected a server that flushes"));
+    fclose(fopen(good, "we"));
     RUN(r, "nbd uri=%s", uri(&s));
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, 0, buf, 4096), 0);
+    CHECK(!unlink(good));
     CHECK_EQ(run_io(&r, BLK_FLUSH, 0, 0, NULL, 0), -EIO);
     CHECK_EQ(r.fatals, 1);
     CHECK(strstr(r.fatal, "flush failed"));
@@ -642,12 +648,13 @@ slow_flushes(struct server *s)
             "pread) dd if=/dev/zero count=$3 iflag=count_bytes;;\n"
             "pwrite) cat >/dev/null;;\n"
             "can_write|can_flush) exit 0;;\n"
-            "flush) if mkdir %s/first; then file=one;\n"
+            "flush) if mkdir %s/open; then exit 0;\n"
+            "  elif mkdir %s/first; then file=one;\n"
             "  elif mkdir %s/second; then file=two; else exit 0; fi\n"
             "  while [ ! -e %s/$file ]; do sleep 0.02; done;;\n"
             "*) exit 2;;\n"
             "esac 2>/dev/null\n",
-            run_dir(), run_dir(), run_dir());
+            run_dir(), run_dir(), run_dir(), run_dir());
     fclose(f);
     chmod(path, 0755);
     server_start(s, "nbdkit -f -U %%S sh %s", path);
@@ -690,12 +697,12 @@ a_pause_covers_what_its_flush_does_not(void)
     run_wait(&r, &f);
     run_wait(&r, &w);
     CHECK_EQ(w.error, 0);
-    CHECK_EQ(run_counter(&r, 0, "own_flushes"), 1);
+    CHECK_EQ(run_counter(&r, 0, "own_flushes"), 2); /* one at open */
     CHECK(run_counter(&r, 0, "unflushed_bytes") > 0);
     r.loop->ops->timer_start(r.loop, &t, 100000000); /* during the pause */
     CHECK_EQ(run_pause(&r), 0);
     CHECK_EQ(run_counter(&r, 0, "unflushed_bytes"), 0);
-    CHECK_EQ(run_counter(&r, 0, "own_flushes"), 2);
+    CHECK_EQ(run_counter(&r, 0, "own_flushes"), 3);
     CHECK_EQ(run_resume(&r), 0);
     run_close(&r);
     server_stop(&s);

@@ -134,26 +134,6 @@ look(bool killed)
     shared->states++;
 }
 
-static bool
-flushed_since(void *flushes)
-{
-    return n.guest.flushes > *(uint64_t *)flushes;
-}
-
-/* What the daemon that was killed had to send again nobody knows.  If the
- * server dies, too, before the next flush, that is lost, as in a power failure
- * of both, but the guest is not told: so the server lives until then. */
-static void
-kill_over(void)
-{
-    uint64_t flushes = n.guest.flushes;
-
-    guest_work(&n.guest);
-    if (!sim_run_until(n.sim, flushed_since, &flushes, 100000000000ull))
-        wrong("no flush");
-    idle();
-}
-
 /* The client's memory is gone. */
 static void
 die(bool power)
@@ -169,8 +149,6 @@ die(bool power)
         sim_file_power(n.sim, "/server");
     open_disk();
     look(!power);
-    if (!power)
-        kill_over();
     shared->power += power;
     shared->kills += !power;
 }
