@@ -123,7 +123,7 @@ static void
 read_ring(struct rig *r, struct chan_params *p, unsigned queue, bool order)
 {
     const char *dir = "";
-    char leaf[32], name[16];
+    char leaf[64], name[24];
 
     if (p->queues > 1) {
         snprintf(name, sizeof name, "queue-%u/", queue);
