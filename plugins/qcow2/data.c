@@ -49,7 +49,7 @@ judge_name(const struct qcow2 *s, char *why, size_t n)
         return 0;
     if (!name[0])
         snprintf(why, n,
-                 "expected data_file with the path of the file that has its "
+                 "expected data-file with the path of the file that has its "
                  "data, which the image does not name, found none");
     else if (name[strcspn(name, ":/")] == ':')
         snprintf(why, n,
@@ -58,7 +58,7 @@ judge_name(const struct qcow2 *s, char *why, size_t n)
                  name);
     else if (!is_named(s))
         snprintf(why, n,
-                 "expected data_file = \"%s%.100s\", as the image names it, "
+                 "expected data-file = \"%s%.100s\", as the image names it, "
                  "found %s%.100s%s",
                  name[0] == '/' ? "" : "/.../", name, quote, is, quote);
     else
@@ -73,7 +73,7 @@ q2_data_judge(const struct qcow2 *s, char *why, size_t n)
         return 0;
     if (!q2_is_apart(s))
         snprintf(why, n,
-                 "expected no data_file here, as the image holds its data "
+                 "expected no data-file here, as the image holds its data "
                  "itself, found \"%.100s\"",
                  s->data_file);
     else if (q2_is_raw(s) && !blk_last(s->layer))

@@ -27,7 +27,7 @@ static const struct blk_option options[] = {
       .at = offsetof(struct qcow2, backing),
       .help = "the backing file that the image names, to say that the layer "
               "below serves it" },
-    { .name = "data_file",
+    { .name = "data-file",
       .type = BLK_PATH,
       .at = offsetof(struct qcow2, data_file),
       .help = "the data file that the image names" },
@@ -95,7 +95,7 @@ check_ephemeral(const struct qcow2 *s, char *why, size_t n)
                  s->backing);
     else if (s->data_file)
         snprintf(why, n,
-                 "data_file: expected none with ephemeral = true, found "
+                 "data-file: expected none with ephemeral = true, found "
                  "\"%.100s\"",
                  s->data_file);
     else if (!s->lock)
@@ -127,7 +127,7 @@ qcow2_check(const void *self, char *why, size_t n)
     }
     if (s->data_file && !strcmp(s->data_file, s->path)) {
         snprintf(why, n,
-                 "data_file: expected another file than the image, found "
+                 "data-file: expected another file than the image, found "
                  "\"%.100s\"",
                  s->data_file);
         return -EINVAL;

@@ -150,7 +150,7 @@ layer_of(const struct format *f, const char *path)
     static char layer[800];
 
     snprintf(layer, sizeof(layer), "qcow2 path=%s%s%s%s", path,
-             has_data(f) ? " data_file=" : "", has_data(f) ? path : "",
+             has_data(f) ? " data-file=" : "", has_data(f) ? path : "",
              has_data(f) ? ".data" : "");
     return layer;
 }

@@ -56,7 +56,7 @@ bad_headers(void)
     BAD(100, 64, 4, "expected a header of at least 104 bytes");
     BAD(100, 1 << 20, 4, "expected a header of at least 104 bytes");
     BAD(72, 2, 8, "marked corrupt: repair it with qemu-img check -r all");
-    BAD(72, 4, 8, "expected data_file with the path of the file");
+    BAD(72, 4, 8, "expected data-file with the path of the file");
     BAD(72, 1ull << 40, 8, "the incompatible feature \"bit 40\"");
     refused(run_file("image-empty", 0), "", "expected a qcow2 image, found");
     refused(run_path("image-none"), "", "No such file");

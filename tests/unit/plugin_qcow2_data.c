@@ -72,7 +72,7 @@ accepted(const char *path, const char *file)
 {
     struct run r = { 0 };
 
-    RUN(r, "qcow2 path=%s data_file=%s", path, file);
+    RUN(r, "qcow2 path=%s data-file=%s", path, file);
     run_close(&r);
 }
 
@@ -83,20 +83,20 @@ must_be_named(void)
     const char *file = data_file(), *path;
     char want[400], option[400];
 
-    snprintf(option, sizeof(option), "data_file=%s", file);
+    snprintf(option, sizeof(option), "data-file=%s", file);
     path = image(PLAIN, file);
     snprintf(want, sizeof(want),
-             "expected data_file = \"%s\", as the image names it, found none",
+             "expected data-file = \"%s\", as the image names it, found none",
              file);
     refused(path, "", want);
     snprintf(want, sizeof(want),
              "as the image names it, found \"/etc/passwd\"");
-    refused(path, "data_file=/etc/passwd", want);
+    refused(path, "data-file=/etc/passwd", want);
     accepted(path, file);
     /* QEMU looks for such a name where it was started. */
     path = image(PLAIN, "data");
-    refused(path, "", "expected data_file = \"/.../data\", as the image names");
-    refused(path, "data_file=/etc/metadata", "expected data_file = \"/...");
+    refused(path, "", "expected data-file = \"/.../data\", as the image names");
+    refused(path, "data-file=/etc/metadata", "expected data-file = \"/...");
     accepted(path, file);
     path = image(PLAIN, NULL);
     refused(path, "", "which the image does not name, found none");
@@ -104,10 +104,10 @@ must_be_named(void)
     path = image(PLAIN, "nbd://there/x");
     refused(path, option, "qemu-img amend -o data_file=PATH");
     path = qcow2_image(&qcow2_plain, 0, Q2_MAGIC, 4);
-    refused(path, option, "expected no data_file here, as the image holds its");
-    snprintf(option, sizeof(option), "data_file=%s", path);
-    refused(path, option, "data_file: expected another file than the image");
-    refused(path, "data_file=here", "data_file");
+    refused(path, option, "expected no data-file here, as the image holds its");
+    snprintf(option, sizeof(option), "data-file=%s", path);
+    refused(path, option, "data-file: expected another file than the image");
+    refused(path, "data-file=here", "data-file");
 }
 
 static void
@@ -116,7 +116,7 @@ cant_be(void)
     const char *file = data_file(), *path;
     char option[400];
 
-    snprintf(option, sizeof(option), "data_file=%s", file);
+    snprintf(option, sizeof(option), "data-file=%s", file);
     path = image(PLAIN, "a");
     qcow2_put(path, Q2_V3_LEN + 4, "\0\0\5\0", 4);
     refused(path, option, "expected a name of a data file of at most 1023");
@@ -130,11 +130,11 @@ cant_be(void)
     qcow2_put(path, 600, "base", 4);
     refused(path, option, "expected no backing file with a raw data file");
     path = image(RAW, file);
-    snprintf(option, sizeof(option), "data_file=%s | memory size=1M", file);
+    snprintf(option, sizeof(option), "data-file=%s | memory size=1M", file);
     refused(path, option, "expected no layer below an image with a raw data");
     refused("", "", "path");
     REQUIRE(!truncate(file, QCOW2_DISK - 512));
-    snprintf(option, sizeof(option), "data_file=%s", file);
+    snprintf(option, sizeof(option), "data-file=%s", file);
     refused(path, option, "of the disk, found 1048064: was it truncated?");
     REQUIRE(!unlink(file));
     refused(path, option, "No such file");
@@ -146,8 +146,8 @@ not_for_an_ephemeral_one(void)
     struct run r = { 0 };
 
     CHECK(run_open(&r, RUN_READWRITE,
-                   "qcow2 ephemeral=true data_file=/x | memory size=1M") < 0);
-    CHECK(strstr(r.why, "data_file: expected none with ephemeral = true"));
+                   "qcow2 ephemeral=true data-file=/x | memory size=1M") < 0);
+    CHECK(strstr(r.why, "data-file: expected none with ephemeral = true"));
 }
 
 /* Entries that are not where the guest has them, or packed: the disk ends. */
@@ -167,14 +167,14 @@ bad_entries(void)
         const char *file = data_file(), *path = image(PLAIN, file);
         struct run r = { 0 };
 
-        RUN(r, "qcow2 path=%s data_file=%s", path, file);
+        RUN(r, "qcow2 path=%s data-file=%s", path, file);
         CHECK_EQ(run_io(&r, BLK_WRITE, 0, 0, buf, 4096), 0);
         run_close(&r);
         qcow2_put64(path, L2_AT, bad[i].entry);
         for (int op = BLK_READ; op <= BLK_WRITE; op++) {
             qcow2_put64(path, Q2_AT_INCOMPATIBLE,
                         Q2_DATA_FILE); /* not corrupt */
-            RUN(r, "qcow2 path=%s data_file=%s", path, file);
+            RUN(r, "qcow2 path=%s data-file=%s", path, file);
             CHECK(run_io(&r, op, 0, 0, buf, 4096) < 0);
             CHECK_EQ(r.fatals, 1);
             CHECK(strstr(r.fatal, bad[i].says));
@@ -194,7 +194,7 @@ same_place(void)
     const char *file = data_file(), *path = image(PLAIN, file);
     struct run r = { 0 };
 
-    RUN(r, "qcow2 path=%s data_file=%s", path, file);
+    RUN(r, "qcow2 path=%s data-file=%s", path, file);
     CHECK_EQ(run_io(&r, BLK_READ, 0, 0, buf, 4096), 0);
     CHECK_EQ(buf[0], 0);
     memset(buf, 7, 4096);
@@ -214,7 +214,7 @@ same_place(void)
     /* Without its flag an entry is not ours to write in place: it is written
      * as a new one, at the same place. */
     qcow2_put64(path, L2_AT + 24, 3 * CLUSTER);
-    RUN(r, "qcow2 path=%s data_file=%s", path, file);
+    RUN(r, "qcow2 path=%s data-file=%s", path, file);
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, 3 * CLUSTER, buf, 512), 0);
     CHECK_EQ(run_io(&r, BLK_READ, 0, 3 * CLUSTER, buf, CLUSTER), 0);
     CHECK_EQ(buf[512], 0);
@@ -233,7 +233,7 @@ raw_stays(void)
     struct run r = { 0 };
 
     qcow2_put64(path, Q2_AT_INCOMPATIBLE, Q2_DATA_FILE | Q2_DIRTY);
-    RUN(r, "qcow2 path=%s data_file=%s", path, file);
+    RUN(r, "qcow2 path=%s data-file=%s", path, file);
     CHECK_EQ(run_counter(&r, 0, "data_file_raw"), 1);
     CHECK_EQ(qcow2_get64(path, Q2_AT_AUTOCLEAR), RAW);
     memset(buf, 7, CLUSTER);
@@ -256,13 +256,13 @@ killed(void)
     char command[600];
     struct run r = { 0 };
 
-    RUN(r, "qcow2 path=%s data_file=%s", path, file);
+    RUN(r, "qcow2 path=%s data-file=%s", path, file);
     memset(buf, 7, 4 * CLUSTER);
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, 0, buf, 4 * CLUSTER), 0);
     snprintf(command, sizeof(command), "cp %s %s", path, left);
     REQUIRE(!system(command));
     run_close(&r);
-    RUN(r, "qcow2 path=%s data_file=%s", left, file);
+    RUN(r, "qcow2 path=%s data-file=%s", left, file);
     CHECK_EQ(run_counter(&r, 0, "leaked") + run_counter(&r, 0, "mended"), 0);
     CHECK_EQ(run_io(&r, BLK_READ, 0, 3 * CLUSTER, buf, CLUSTER), 0);
     CHECK_EQ(buf[0], 7);
@@ -299,7 +299,7 @@ synced_first(void)
     const char *file = data_file(), *path = image(PLAIN, file);
     struct run r = { 0 };
 
-    RUN(r, "qcow2 path=%s data_file=%s", path, file);
+    RUN(r, "qcow2 path=%s data-file=%s", path, file);
     r.fault = watch;
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, 0, buf, 4096), 0);
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, CLUSTER, buf, 4096), 0);
@@ -347,7 +347,7 @@ discards(void)
     const char *file = data_file(), *path = image(PLAIN, file);
     struct run r = { 0 };
 
-    RUN(r, "qcow2 path=%s data_file=%s", path, file);
+    RUN(r, "qcow2 path=%s data-file=%s", path, file);
     r.fault = watch_holes;
     memset(buf, 7, 2 * CLUSTER);
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, CLUSTER, buf, 2 * CLUSTER), 0);
@@ -391,7 +391,7 @@ discards_over_a_layer(void)
 
     memset(buf, 9, QCOW2_DISK);
     qcow2_put(base, 0, buf, QCOW2_DISK);
-    RUN(r, "qcow2 path=%s data_file=%s | file path=%s", path, file, base);
+    RUN(r, "qcow2 path=%s data-file=%s | file path=%s", path, file, base);
     memset(buf, 7, 512);
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, CLUSTER, buf, 512), 0);
     CHECK_EQ(byte_at(file, CLUSTER + 512), 9);
@@ -428,7 +428,7 @@ larger(void)
     struct run r = { 0 };
     char text[300];
 
-    RUN(r, "qcow2 path=%s data_file=%s", path, file);
+    RUN(r, "qcow2 path=%s data-file=%s", path, file);
     CHECK_EQ(run_command(&r, "qcow2", "resize 2097152", text, 300), 0);
     RUN_WAIT(r, chain_limits(r.chain)->size == 2097152);
     CHECK_EQ(length(file), 2097152);
@@ -440,7 +440,7 @@ larger(void)
     qcow2_judge(path, true);
     /* What lies behind the disk in a raw one would come to light. */
     REQUIRE(!truncate(file, 4194304));
-    RUN(r, "qcow2 path=%s data_file=%s", path, file);
+    RUN(r, "qcow2 path=%s data-file=%s", path, file);
     CHECK_EQ(run_command(&r, "qcow2", "resize 3145728", text, 300), -EINVAL);
     CHECK(strstr(text, "expected a raw data file of the 2097152 bytes"));
     run_close(&r);
@@ -460,7 +460,7 @@ not_larger(void)
     struct run r = { 0 };
     char text[2000];
 
-    RUN(r, "qcow2 path=%s data_file=%s", path, file);
+    RUN(r, "qcow2 path=%s data-file=%s", path, file);
     r.fault = fault_truncate;
     CHECK_EQ(run_command(&r, "qcow2", "resize 2097152", text, 300), 0);
     RUN_WAIT(r, !run_command(&r, "qcow2", "info", text, sizeof(text)) &&
@@ -482,7 +482,7 @@ locked(void)
     struct run r = { 0 }, second = { 0 };
     char chain[900];
 
-    snprintf(chain, sizeof(chain), "qcow2 path=%s data_file=%s", path, file);
+    snprintf(chain, sizeof(chain), "qcow2 path=%s data-file=%s", path, file);
     RUN(r, "%s", chain);
     memset(buf, 7, 512);
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, 0, buf, 512), 0);
@@ -494,7 +494,7 @@ locked(void)
     CHECK_EQ(buf[0], 7);
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, CLUSTER, buf, 512), 0);
     CHECK(run_replace(&r, "qcow2 path=%s", path) < 0);
-    CHECK(run_replace(&r, "qcow2 path=%s data_file=/etc/passwd", path) < 0);
+    CHECK(run_replace(&r, "qcow2 path=%s data-file=/etc/passwd", path) < 0);
     CHECK_EQ(run_io(&r, BLK_WRITE, 0, 2 * CLUSTER, buf, 512), 0);
     run_close(&r);
     qcow2_judge(path, true);
