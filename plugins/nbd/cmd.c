@@ -41,6 +41,7 @@ answered(void *data, int *error)
         n->is_lost = true;
         return 1;
     }
+    n->mute = false;
     c->error = *error;
     if (!c->error && c->op == BLK_READ && c->got != c->len)
         c->error = EPROTO;

@@ -71,6 +71,9 @@ look_for_silence(struct nbd *n)
         return;
     snprintf(why, sizeof why, "no answer within %" PRIu64 " ms",
              n->timeout_ns / 1000000);
+    if (!n->mute)
+        n->since_ns = c->since_ns;
+    n->mute = true;
     link_lost(n, why);
 }
 
@@ -82,9 +85,10 @@ give_up(struct nbd *n)
         return;
     n->gave_up = true;
     blk_log(n->layer, BLK_ERR,
-            "%s: no connection for %" PRIu64
+            "%s: no %s for %" PRIu64
             " s: requests fail until there is one again",
-            n->uri, n->reconnect_ns / 1000000000);
+            n->uri, n->mute ? "answer" : "connection",
+            n->reconnect_ns / 1000000000);
     cmds_fail(n, EIO);
 }
 
@@ -374,7 +378,8 @@ link_lost(struct nbd *n, const char *why)
     snprintf(text, sizeof text, "%s", why ? why : "no reason was given");
     n->losses++;
     link_close(n);
-    n->since_ns = blk_now(n->layer);
+    if (!n->mute)
+        n->since_ns = blk_now(n->layer);
     move(n, LINK_CONNECT);
     blk_log(n->layer, BLK_WARN, "%s: connection lost: %s; connecting again",
             n->uri, text);
@@ -385,6 +390,8 @@ link_lost(struct nbd *n, const char *why)
         nbd_started(n, -ENOTCONN);
         return;
     }
+    if (n->mute) /* it may be connected again before the next tick */
+        give_up(n);
     open_later(n);
     if (n->pausing)
         nbd_flushed(n); /* what is kept stays kept */

@@ -98,7 +98,8 @@ struct nbd {
     bool is_opening, ready_once;
     struct nbd_export export; /* of the first connection */
     struct blk_timer again, tick;
-    uint64_t tries, since_ns; /* since when there is no connection */
+    uint64_t tries, since_ns; /* no connection since then; mute: no answer */
+    bool mute;                /* it did not answer, and has not since then */
     bool gave_up;             /* what comes fails until it is back */
     bool failed;              /* for good: a flush failed, or a replay did */
     bool stopping, pausing;

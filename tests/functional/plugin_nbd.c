@@ -406,6 +406,40 @@ gives_up_after_a_time(void)
 }
 
 /* It accepts no other disk under the same name. */
+/* It opens whatever connection one likes, and answers no request. */
+static void
+gives_up_a_server_that_never_answers(void)
+{
+    struct run r = { 0 };
+    struct server s;
+    char path[200];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s", run_path("mute.sh"));
+    f = fopen(path, "we");
+    REQUIRE(f);
+    fprintf(f,
+            "#!/bin/sh\n"
+            "case $1 in\n"
+            "thread_model) echo parallel;;\n"
+            "get_size) echo 16M;;\n"
+            "pread) while [ ! -e %s/speak ]; do sleep 0.05; done\n"
+            "  dd if=/dev/zero count=$3 iflag=count_bytes;;\n"
+            "*) exit 2;;\n"
+            "esac 2>/dev/null\n",
+            run_dir());
+    fclose(f);
+    chmod(path, 0755);
+    server_start(&s, "nbdkit -f -U %%S sh %s", path);
+    RUN(r, "nbd readonly=true timeout=300ms reconnect=1s uri=%s", uri(&s));
+    CHECK_EQ(run_io(&r, BLK_READ, 0, 0, buf, 4096), -EIO);
+    CHECK(strstr(run_log(), "no answer for 1 s"));
+    run_file("speak", 0);
+    RUN_WAIT(r, !run_io(&r, BLK_READ, 0, 0, buf, 4096));
+    run_close(&r);
+    server_stop(&s);
+}
+
 static void
 another_size_is_refused(void)
 {
@@ -756,6 +790,7 @@ main(int argc, char **argv)
     TEST(killed_again_and_again);
     TEST(unflushed_writes_are_replayed);
     TEST(gives_up_after_a_time);
+    TEST(gives_up_a_server_that_never_answers);
     TEST(another_size_is_refused);
     TEST(a_silent_server_is_left);
     TEST(closes_without_a_server);
