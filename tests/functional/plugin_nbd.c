@@ -406,6 +406,29 @@ gives_up_after_a_time(void)
 }
 
 /* It accepts no other disk under the same name. */
+/* A server that is a shell script of nbdkit's: begun, and when its text is
+ * written, started. */
+static FILE *
+script_begin(char path[200], const char *name)
+{
+    FILE *f;
+
+    snprintf(path, 200, "%s", run_path(name));
+    f = fopen(path, "we");
+    REQUIRE(f);
+    fputs("#!/bin/sh\ncase $1 in\n", f);
+    return f;
+}
+
+static void
+script_start(struct server *s, FILE *f, const char *path)
+{
+    fputs("*) exit 2;;\nesac 2>/dev/null\n", f);
+    fclose(f);
+    chmod(path, 0755);
+    server_start(s, "nbdkit -f -U %%S sh %s", path);
+}
+
 /* It opens whatever connection one likes, and answers no request. */
 static void
 gives_up_a_server_that_never_answers(void)
@@ -415,22 +438,14 @@ gives_up_a_server_that_never_answers(void)
     char path[200];
     FILE *f;
 
-    snprintf(path, sizeof path, "%s", run_path("mute.sh"));
-    f = fopen(path, "we");
-    REQUIRE(f);
+    f = script_begin(path, "mute.sh");
     fprintf(f,
-            "#!/bin/sh\n"
-            "case $1 in\n"
             "thread_model) echo parallel;;\n"
             "get_size) echo 16M;;\n"
             "pread) while [ ! -e %s/speak ]; do sleep 0.05; done\n"
-            "  dd if=/dev/zero count=$3 iflag=count_bytes;;\n"
-            "*) exit 2;;\n"
-            "esac 2>/dev/null\n",
+            "  dd if=/dev/zero count=$3 iflag=count_bytes;;\n",
             run_dir());
-    fclose(f);
-    chmod(path, 0755);
-    server_start(&s, "nbdkit -f -U %%S sh %s", path);
+    script_start(&s, f, path);
     RUN(r, "nbd readonly=true timeout=300ms reconnect=1s uri=%s", uri(&s));
     CHECK_EQ(run_io(&r, BLK_READ, 0, 0, buf, 4096), -EIO);
     CHECK(strstr(run_log(), "no answer for 1 s"));
@@ -516,21 +531,14 @@ a_failed_flush_is_final(void)
     char path[200], good[220];
     FILE *f;
 
-    snprintf(path, sizeof path, "%s", run_path("server.sh"));
+    f = script_begin(path, "server.sh");
     snprintf(good, sizeof good, "%s.good", path);
-    f = fopen(path, "we");
-    fprintf(f, "#!/bin/sh\n"
-               "case $1 in\n"
-               "get_size) echo 1M;;\n"
+    fprintf(f, "get_size) echo 1M;;\n"
                "pread) dd if=/dev/zero count=$3 iflag=count_bytes;;\n"
                "pwrite) cat >/dev/null;;\n"
                "can_write|can_flush) exit 0;;\n"
-               "flush) [ -e $0.good ] || { echo EIO >&2; exit 1; };;\n"
-               "*) exit 2;;\n"
-               "esac\n");
-    fclose(f);
-    chmod(path, 0755);
-    server_start(&s, "nbdkit -f -U %%S sh %s", path);
+               "flush) [ -e $0.good ] || exit 1;;\n");
+    script_start(&s, f, path);
     /* What a daemon before us may have written can't be made durable. */
     CHECK_EQ(run_open(&r, RUN_READWRITE, "nbd uri=%s", uri(&s)), -EIO);
     CHECK(strstr(r.why, "expected a server that flushes"));
@@ -671,12 +679,8 @@ slow_flushes(struct server *s)
     char path[200];
     FILE *f;
 
-    snprintf(path, sizeof path, "%s", run_path("slow.sh"));
-    f = fopen(path, "we");
-    REQUIRE(f);
+    f = script_begin(path, "slow.sh");
     fprintf(f,
-            "#!/bin/sh\n"
-            "case $1 in\n"
             "thread_model) echo parallel;;\n"
             "get_size) echo 16M;;\n"
             "pread) dd if=/dev/zero count=$3 iflag=count_bytes;;\n"
@@ -685,13 +689,9 @@ slow_flushes(struct server *s)
             "flush) if mkdir %s/open; then exit 0;\n"
             "  elif mkdir %s/first; then file=one;\n"
             "  elif mkdir %s/second; then file=two; else exit 0; fi\n"
-            "  while [ ! -e %s/$file ]; do sleep 0.02; done;;\n"
-            "*) exit 2;;\n"
-            "esac 2>/dev/null\n",
+            "  while [ ! -e %s/$file ]; do sleep 0.02; done;;\n",
             run_dir(), run_dir(), run_dir(), run_dir());
-    fclose(f);
-    chmod(path, 0755);
-    server_start(s, "nbdkit -f -U %%S sh %s", path);
+    script_start(s, f, path);
 }
 
 static bool
