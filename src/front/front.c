@@ -6,9 +6,10 @@
  *   OPENING ──► (rings, offer) ─────────────────────► LIVE
  *      │                                              │  ▲
  *      │ time is up,            news: anything else   ▼  │ news: LIVE
- *      │ news: FAILED                             WAITING┘ (ASKED: rings,
- * offer) ▼                                              │ (opened() with the
- * error)    protocol broken,     ▼ time is up, FAILED  FATAL
+ *      │ news: FAILED                             WAITING┘ (ASKED: both anew)
+ *      ▼                                              │
+ *   (opened() with the error)    protocol broken,     ▼
+ *                                time is up, FAILED  FATAL
  *
  * close() in any of them: CLOSING, until the link says that it is closed.
  */
