@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=sh disable=SC2016,SC2154
 #
-# mutants.sh: plugins with one fault at a time put into a copy of them, and a
-# program that makes crash states with them until one is wrong.  A mutant that
-# survives is a failure, and so is one whose text is not found any more.
+# mutants.sh: one fault at a time is put into a copy of a source, and a program
+# runs with it until it says that something is wrong.  A mutant that survives is
+# a failure, and so is one whose text is not found any more, and one that does
+# not come to an end: a program that waits has found nothing, unless it says so.
+#
+# First what every list of mutants needs, then that of plugins, whose program
+# makes crash states.
 srcdir=${srcdir:-$(cd "$(dirname "$0")/../.." && pwd)}
 srcdir=$(cd "$srcdir" && pwd)
 build=$(cd "${top_builddir:-.}" && pwd)
@@ -11,7 +15,56 @@ states=${STATES:-3000}
 cc=${CC:-cc}
 failed=0 mutants=0
 tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT INT TERM
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 1' INT TERM
+
+# replaced SOURCE FROM TO: SOURCE, in which FROM, literally, is replaced once.
+replaced() {
+    FROM=$2 TO=$3 awk '
+        BEGIN { RS = "\001"; from = ENVIRON["FROM"]; to = ENVIRON["TO"] }
+        {
+            at = index($0, from)
+            if (!at) exit 1
+            printf "%s%s%s", substr($0, 1, at - 1), to,
+                substr($0, at + length(from))
+        }' "$1"
+}
+
+# mutate NAME SOURCE COPY FROM TO
+mutate() {
+    mutants=$((mutants + 1))
+    replaced "$2" "$4" "$5" >"$3" && return
+    echo "$1: $(basename "$2") no longer has: $4"
+    failed=1
+    return 1
+}
+
+# run_limited COMMAND…: what it says is in $tmp/out; sets $status.  The limit is
+# for a program that never ends, not for a host that is busy.
+limit=${LIMIT:-600}
+run_limited() {
+    status=0
+    timeout "$limit" "$@" >"$tmp/out" 2>&1 || status=$?
+}
+
+# verdict NAME SEEN SURVIVED: of the program that ended with $status. It has
+# found the mutant when a check of it failed, or when it died of its own: an
+# assertion, a pointer that leads nowhere.
+verdict() {
+    case $status in
+    0) seen="SURVIVED $3" failed=1 ;;
+    1) seen=${2:-$(tail -n 1 "$tmp/out")} ;;
+    132 | 134 | 135 | 136 | 139) seen=${2:-dies of signal $((status - 128))} ;;
+    124) seen="NOT DECIDED: no end in $limit s" failed=1 ;;
+    *) seen="NOT DECIDED: status $status" failed=1 ;;
+    esac
+    printf '%-58s %s\n' "$1" "$seen"
+}
+
+mutants_end() {
+    echo "$mutants mutants"
+    exit $failed
+}
 
 # make_value NAME: what the Makefile says.
 make_value() {
@@ -51,45 +104,20 @@ build_sane() {
     printf '%-58s %s\n' "none" "not in $states states"
 }
 
-# mutant NAME FILE FROM TO [STATES]: FROM, literally, is replaced once in
-# $plugin's FILE.c.
+# mutant NAME FILE FROM TO [STATES]: in $plugin's FILE.c.
 mutant() {
-    name=$1 file=$2 from=$3 to=$4 most=${5:-$states}
+    file=$2 most=${5:-$states}
     copy=$tmp/plugins/$plugin
-    mutants=$((mutants + 1))
     mkdir -p "$copy"
     cp "$srcdir/plugins/$plugin"/*.[ch] "$copy/"
-    if ! FROM=$from TO=$to awk '
-        BEGIN { RS = "\001"; from = ENVIRON["FROM"]; to = ENVIRON["TO"] }
-        {
-            at = index($0, from)
-            if (!at) exit 1
-            printf "%s%s%s", substr($0, 1, at - 1), to,
-                substr($0, at + length(from))
-        }' "$srcdir/plugins/$plugin/$file.c" >"$copy/$file.c"; then
-        echo "$name: $file.c no longer has: $from"
-        failed=1
-        return
-    fi
+    mutate "$1" "$srcdir/plugins/$plugin/$file.c" "$copy/$file.c" "$3" "$4" ||
+        return 0
     cp "$tmp/o/$file.o" "$tmp/$file.sane"
     object "$copy/$file.c" "$tmp/o/$file.o"
     link
-    status=0
     # shellcheck disable=SC2086
-    timeout 120 "$tmp/crash" --states "$most" ${options:-} >"$tmp/out" 2>&1 || status=$?
-    seen=$(sed -n 's/^FAILED \(seed [0-9]*: [^(]*\).*/\1/p' "$tmp/out" |
-        head -n 1 | cut -c 1-60)
-    if [ "$status" -eq 0 ]; then
-        seen="SURVIVED $most"
-        failed=1
-    elif [ "$status" -eq 124 ]; then
-        seen="hangs"
-    fi
-    printf '%-58s %s\n' "$name" "$seen"
+    run_limited "$tmp/crash" --states "$most" ${options:-}
+    verdict "$1" "$(sed -n 's/^FAILED \(seed [0-9]*: [^(]*\).*/\1/p' \
+        "$tmp/out" | head -n 1 | cut -c 1-60)" "$most"
     mv "$tmp/$file.sane" "$tmp/o/$file.o"
-}
-
-mutants_end() {
-    echo "$mutants mutants"
-    exit $failed
 }
