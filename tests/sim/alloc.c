@@ -30,6 +30,7 @@ void alloc_free(void *);
 int alloc_host_memory(const char *, size_t, void **, int *);
 void alloc_host_memory_free(void *, size_t, int);
 void *alloc_mmap(void *, size_t, int, int, int, off_t);
+int alloc_munmap(void *, size_t);
 int alloc_fcntl(int, int, ...);
 int alloc_close(int);
 int alloc_local_share_make(struct local_share *, uint32_t, uint32_t);
@@ -260,6 +261,13 @@ alloc_mmap(void *at, size_t len, int prot, int flags, int fd, off_t off)
     if (p != MAP_FAILED)
         have((uintptr_t)p, len, FROM);
     return p;
+}
+
+int
+alloc_munmap(void *at, size_t len)
+{
+    lose((uintptr_t)at);
+    return munmap(at, len);
 }
 
 /* Copies of a descriptor are descriptors. */

@@ -3,7 +3,11 @@
 # what they ask of the C library is renamed, so that a killed daemon's memory
 # can be taken back, and counted: see tests/sim/alloc.h.
 DAEMON_OBJECTS = libcontrol.a libxenbus.a libdisk.a libchannel.a libblkconfig.a libchain.a \
-	plugins/libplugins_static.a
+	plugins/libplugins_static.a plugins/libqcow2_static.a \
+	plugins/libnbd_static.a
+if HAVE_CRYPT
+DAEMON_OBJECTS += plugins/libcrypt_static.a
+endif
 tests/sim/daemon/libdaemon_tracked.a: $(DAEMON_OBJECTS) tests/sim/alloc.syms
 	$(AM_V_GEN)$(MKDIR_P) tests/sim/daemon/tracked && \
 	rm -f $@ tests/sim/daemon/tracked/* && \
@@ -22,13 +26,14 @@ noinst_HEADERS += tests/sim/alloc.h tests/sim/daemon/world.h \
 	tests/sim/daemon/guest_private.h tests/sim/daemon/hostile.h \
 	tests/sim/daemon/record.h tests/sim/daemon/plan.h \
 	tests/sim/daemon/peer.h tests/sim/daemon/scene.h \
-	tests/sim/daemon/tally.h
+	tests/sim/daemon/tally.h tests/sim/daemon/medium.h \
+	tests/sim/daemon/sealed.h
 
 # The rig: for every test that wants a whole daemon.
 daemon_rig = tests/sim/alloc.c tests/sim/daemon/world.c \
 	tests/sim/daemon/points.c tests/sim/daemon/guest.c \
 	tests/sim/daemon/guest_bus.c tests/sim/daemon/record.c tests/sim/history.c \
-	tests/sim/daemon/peer.c
+	tests/sim/daemon/peer.c tests/sim/daemon/world_scratch.c
 daemon_rig_wraps = -Wl,--wrap=ring_take -Wl,--wrap=ring_respond \
 	-Wl,--wrap=ring_publish -Wl,--wrap=inflight_note \
 	-Wl,--wrap=inflight_answer -Wl,--wrap=inflight_drop \
@@ -41,9 +46,17 @@ daemon_rig_libs = tests/sim/daemon/libdaemon_tracked.a \
 check_PROGRAMS += tests/sim/daemon/blktapd-sim
 tests_sim_daemon_blktapd_sim_SOURCES = tests/sim/daemon/main.c \
 	tests/sim/daemon/plan.c tests/sim/daemon/scene.c \
-	tests/sim/daemon/hostile.c $(daemon_rig)
+	tests/sim/daemon/medium.c tests/sim/daemon/hostile.c \
+	tests/sim/nbd_fake.c tests/sim/qcow2_image.c $(daemon_rig)
+if HAVE_CRYPT
+tests_sim_daemon_blktapd_sim_SOURCES += tests/sim/daemon/sealed.c
+else
+tests_sim_daemon_blktapd_sim_SOURCES += tests/sim/daemon/sealed_not.c
+endif
+tests_sim_daemon_blktapd_sim_CFLAGS = $(CRYPT_CFLAGS) $(NBD_CFLAGS) $(AM_CFLAGS)
 tests_sim_daemon_blktapd_sim_LDFLAGS = $(daemon_rig_ldflags)
-tests_sim_daemon_blktapd_sim_LDADD = $(daemon_rig_libs)
+tests_sim_daemon_blktapd_sim_LDADD = $(daemon_rig_libs) $(CRYPT_LIBS) \
+	$(ZLIB_LIBS) $(ZSTD_LIBS)
 
 daemon_sims = tests/sim/daemon.test tests/sim/daemon-steps.test \
 	tests/sim/daemon-same.test

@@ -163,7 +163,7 @@ end_cleanly(void)
     step_wait("closing it");
     chain_free(n.chain);
     n.loop->ops->free(n.loop);
-    nbd_fake_die();
+    nbd_fake_die("/server");
     open_disk();
     look(true);
     shared->clean++;
@@ -183,15 +183,15 @@ live(void)
     } else if (kind == 2) {
         end_cleanly();
     } else if (kind < 5) {
-        nbd_fake_break();
+        nbd_fake_break("/server");
         look(true);
         shared->broken++;
     } else {
-        nbd_fake_die();
+        nbd_fake_die("/server");
         shared->deaths++;
         for (; !dice(2); shared->again++) { /* while it is sent again */
             steps(dice(40));
-            nbd_fake_die();
+            nbd_fake_die("/server");
         }
         look(true);
     }

@@ -7,7 +7,8 @@
 
 #include "tests/test.h"
 
-enum { HANDLES = 64, FD = 1000, DELAY_NS = 400000, DOWN_NS = 40000000 };
+enum { HANDLES = 64, SERVERS = 8, FD = 1000 };
+enum { DELAY_NS = 400000, DOWN_NS = 40000000 };
 enum op { OP_READ, OP_WRITE, OP_FLUSH, OP_ZERO };
 
 struct command {
@@ -22,13 +23,21 @@ struct command {
     bool over;
 };
 
+struct server {
+    char file[16];
+    uint64_t down_until;
+    bool flushed, lost; /* since the client came; and not flushed since */
+};
+
 struct nbd_handle {
     bool used, dead;
+    struct server *server; /* NULL: it was not connected yet */
 };
 
 static struct {
     struct sim *sim;
-    uint64_t down_until;
+    struct nbd_fake_count count;
+    struct server server[SERVERS];
     struct nbd_handle handle[HANDLES];
     struct command *first;
 } peer;
@@ -39,21 +48,34 @@ handle_fd(const struct nbd_handle *h)
     return FD + (int)(h - peer.handle);
 }
 
-/* ---- the server ---------------------------------------------------------- */
+/* ---- servers ------------------------------------------------------------- */
+
+static struct server *
+server_of(const char *file)
+{
+    struct server *s = peer.server;
+
+    while (s->file[0] && strcmp(s->file, file))
+        REQUIRE(++s < peer.server + SERVERS);
+    snprintf(s->file, sizeof(s->file), "%s", file);
+    return s;
+}
 
 static void
-execute(struct command *c)
+execute(struct command *c, struct server *s)
 {
     switch (c->op) {
     case OP_READ:
-        sim_file_get(peer.sim, "/server", c->off, c->to, c->len);
+        sim_file_get(peer.sim, s->file, c->off, c->to, c->len);
         break;
     case OP_WRITE:
     case OP_ZERO:
-        sim_file_write(peer.sim, "/server", c->off, c->data, c->len);
+        sim_file_write(peer.sim, s->file, c->off, c->data, c->len);
         break;
     case OP_FLUSH:
-        sim_file_sync(peer.sim, "/server");
+        sim_file_sync(peer.sim, s->file);
+        s->flushed = true;
+        s->lost = false;
         break;
     }
     c->over = true;
@@ -81,7 +103,7 @@ turn(void *data)
         command_free(c);
         return;
     }
-    execute(c);
+    execute(c, c->h->server);
     sim_fd_ready(peer.sim, handle_fd(c->h), POLLIN);
 }
 
@@ -99,30 +121,57 @@ settle(struct nbd_handle *h)
         if (c->over)
             command_free(c); /* its turn has been */
         else if (c->op != OP_READ && sim_below(peer.sim, 2))
-            execute(c);
+            execute(c, h->server);
     }
 }
 
 void
-nbd_fake_break(void)
+nbd_fake_break(const char *file)
 {
+    struct server *s = server_of(file);
+
     for (unsigned i = 0; i < HANDLES; i++) {
         struct nbd_handle *h = &peer.handle[i];
 
-        if (!h->used || h->dead)
+        if (!h->used || h->dead || h->server != s)
             continue;
         settle(h);
         h->dead = true;
+        peer.count.breaks++;
         sim_fd_ready(peer.sim, handle_fd(h), POLLIN | POLLHUP);
     }
-    peer.down_until = sim_now(peer.sim) + sim_below(peer.sim, DOWN_NS);
+    s->down_until = sim_now(peer.sim) + sim_below(peer.sim, DOWN_NS);
 }
 
 void
-nbd_fake_die(void)
+nbd_fake_die(const char *file)
 {
-    nbd_fake_break();
-    sim_file_power(peer.sim, "/server");
+    nbd_fake_break(file);
+    peer.count.deaths++;
+    server_of(file)->lost = true;
+    sim_file_power(peer.sim, file);
+}
+
+bool
+nbd_fake_has_flushed(const char *file)
+{
+    return server_of(file)->flushed;
+}
+
+bool
+nbd_fake_has_lost(const char *file)
+{
+    bool has = false;
+
+    for (const struct server *s = peer.server; s < peer.server + SERVERS; s++)
+        has |= s->lost && (!file || !strcmp(s->file, file));
+    return has;
+}
+
+struct nbd_fake_count
+nbd_fake_count(void)
+{
+    return peer.count;
 }
 
 void
@@ -133,6 +182,8 @@ nbd_fake_client_gone(void)
             settle(&peer.handle[i]);
         peer.handle[i].used = false;
     }
+    for (unsigned i = 0; i < SERVERS; i++)
+        peer.server[i].flushed = peer.server[i].lost = false;
     while (peer.first) /* their turns go with the world's events */
         command_free(peer.first);
 }
@@ -269,14 +320,20 @@ void
 nbd_close(struct nbd_handle *h)
 {
     settle(h);
+    if (h->server && !h->dead) /* on purpose: nothing is kept any more */
+        h->server->flushed = false;
     h->used = false;
 }
 
 int
 nbd_aio_connect_uri(struct nbd_handle *h, const char *uri)
 {
-    (void)uri;
-    h->dead = sim_now(peer.sim) < peer.down_until;
+    static const char at[] = "nbd://server";
+
+    REQUIRE(!strncmp(uri, at, sizeof(at) - 1));
+    uri += sizeof(at) - 1;
+    h->server = server_of(*uri ? uri : "/server");
+    h->dead = sim_now(peer.sim) < h->server->down_until;
     return h->dead ? -1 : 0;
 }
 
@@ -315,8 +372,7 @@ nbd_aio_get_fd(struct nbd_handle *h)
 int64_t
 nbd_get_size(struct nbd_handle *h)
 {
-    (void)h;
-    return sim_file_size(peer.sim, "/server");
+    return sim_file_size(peer.sim, h->server->file);
 }
 
 const char *

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * nbd_fake.h: what the nbd plugin uses of libnbd, with a server in simulated
- * time behind it, whose export is the simulated file /server.  It executes what
- * it was sent in any order, after a while; what no flush has covered a crash of
- * it may undo.
+ * nbd_fake.h: what the nbd plugin uses of libnbd, with servers in simulated
+ * time behind it: nbd://server has the simulated file /server, nbd://server/X
+ * the file /X.  They execute what they were sent in any order, after a while;
+ * what no flush has covered a crash of theirs may undo.
  */
 #ifndef TESTS_SIM_NBD_FAKE_H
 #define TESTS_SIM_NBD_FAKE_H
@@ -12,12 +12,22 @@
 
 /* Of the world that there is now; nothing is under way. */
 void nbd_fake_world(struct sim *);
-/* All connections break: of what was under way each is executed, or is not.
- * For a while there are no new ones. */
-void nbd_fake_break(void);
+/* All connections to a file's server break: of what was under way each is
+ * executed, or is not.  For a while there are no new ones. */
+void nbd_fake_break(const char *file);
 /* The machine of the server dies, too. */
-void nbd_fake_die(void);
+void nbd_fake_die(const char *file);
 /* The client is gone, before sim_kill() or sim_crash(). */
 void nbd_fake_client_gone(void);
+/* Whether this client has had this server flush.  From then on it has all that
+ * the server may forget. */
+bool nbd_fake_has_flushed(const char *file);
+/* Whether this server, or any (NULL), has died and not flushed since. */
+bool nbd_fake_has_lost(const char *file);
+/* How many connections have broken, and servers died, in this world. */
+struct nbd_fake_count {
+    uint64_t breaks, deaths;
+};
+struct nbd_fake_count nbd_fake_count(void);
 
 #endif

@@ -135,6 +135,95 @@ image_make(const struct image_format *f, size_t *len,
     return m.p;
 }
 
+/* ---- read ---------------------------------------------------------------- */
+
+struct reader {
+    const struct image_bytes *b;
+    uint64_t cluster, entry, size;
+    bool v3, extended;
+};
+
+/* A cluster's entries; zeroes when there is no table. */
+static bool
+reader_entry(const struct reader *r, uint64_t guest, uint64_t *e, uint64_t *sub)
+{
+    const uint8_t *p = r->b->image;
+    const uint64_t per = r->cluster / r->entry;
+    uint64_t l2 = q2_get64(p + q2_get64(p + Q2_AT_L1) + guest / per * 8);
+
+    *e = *sub = 0;
+    l2 &= Q2_OFFSET;
+    if (!l2)
+        return true;
+    if (l2 + r->cluster > r->b->image_len)
+        return false;
+    *e = q2_get64(p + l2 + guest % per * r->entry);
+    if (r->extended)
+        *sub = q2_get64(p + l2 + guest % per * r->entry + 8);
+    else if (!(r->v3 && *e & 1)) /* a cluster of zeroes */
+        *sub = *e ? 1 : 0;
+    else
+        *sub = UINT64_C(1) << 32;
+    return true;
+}
+
+/* Bytes that may be behind the end of it: zeroes. */
+static void
+reader_copy(uint8_t *to, const uint8_t *from, size_t from_len, uint64_t at,
+            uint64_t n)
+{
+    if (at < from_len)
+        memcpy(to, from + at, at + n < from_len ? n : from_len - at);
+}
+
+static bool
+reader_cluster(const struct reader *r, uint64_t guest, uint8_t *out)
+{
+    const struct image_bytes *b = r->b;
+    const uint64_t step = r->cluster / (r->extended ? 32 : 1);
+    uint64_t e, sub;
+
+    if (!reader_entry(r, guest, &e, &sub))
+        return false;
+    for (uint64_t i = 0; i < r->cluster; i += step) {
+        const uint64_t at = guest * r->cluster + i, bit = i / step,
+                       n = at + step > r->size ? r->size - at : step;
+
+        if (at >= r->size || sub >> (32 + bit) & 1)
+            continue;
+        if (!(sub >> bit & 1))
+            reader_copy(out + at, b->below, b->below_len, at, n);
+        else if (b->data)
+            reader_copy(out + at, b->data, b->data_len, at, n);
+        else
+            reader_copy(out + at, b->image, b->image_len, (e & Q2_OFFSET) + i,
+                        n);
+    }
+    return true;
+}
+
+uint64_t
+image_read(const struct image_bytes *b, uint8_t *out, uint64_t room)
+{
+    const uint8_t *p = b->image;
+    struct reader r = { .b = b,
+                        .cluster = UINT64_C(1)
+                                   << q2_get32(p + Q2_AT_CLUSTER_BITS),
+                        .size = q2_get64(p + Q2_AT_SIZE),
+                        .v3 = q2_get32(p + Q2_AT_VERSION) >= 3 };
+
+    r.extended = r.v3 && q2_get64(p + Q2_AT_INCOMPATIBLE) & Q2_EXTENDED;
+    r.entry = r.extended ? 16 : 8;
+    if (r.size > room)
+        return 0;
+    memset(out, 0, r.size);
+    for (uint64_t g = 0; g * r.cluster < r.size; g++) {
+        if (!reader_cluster(&r, g, out))
+            return 0;
+    }
+    return r.size;
+}
+
 /* ---- judge --------------------------------------------------------------- */
 
 struct judge {

@@ -21,6 +21,15 @@ struct image_format {
 uint8_t *image_make(const struct image_format *, size_t *len,
                     void (*stamp)(uint8_t *sector, uint64_t number));
 
+/* An image and what belongs to it, as bytes. */
+struct image_bytes {
+    const uint8_t *image, *data, *below; /* data: NULL where the image has it */
+    size_t image_len, data_len, below_len;
+};
+/* What a reader of the disk gets; out has as many bytes as the image's header
+ * says, of at most room.  Their number; 0: a table can't be true. */
+uint64_t image_read(const struct image_bytes *, uint8_t *out, uint64_t room);
+
 struct image_found {
     uint64_t low;  /* counters that are too low */
     uint64_t high; /* too high */

@@ -84,6 +84,7 @@ struct guest {
     struct record record;
     uint64_t *tally; /* TALLY_COUNT, or NULL */
     uint64_t sent, answered, errors, connects;
+    bool served; /* something was answered on this connection */
     /* Called with each answer's latency; may be NULL. */
     void (*latency)(void *ctx, uint64_t ns);
     void *latency_ctx;
@@ -99,6 +100,8 @@ void guest_tick(struct guest *);
 void guest_quit(struct guest *);
 /* The power failed: the guest boots again, with what is on the disk. */
 void guest_reboot(struct guest *);
+/* It is GONE, and its disk is given to it anew. */
+void guest_renew(struct guest *);
 /* All that was on its disk is gone, and so is the daemon.  0, or -1 with the
  * verdict on what was before. */
 int guest_disk_lost(struct guest *, char *why, size_t n);

@@ -136,6 +136,7 @@ connected(struct guest *g)
     front_put(g, "state", 4);
     g->state = GUEST_RUNNING;
     g->connects++;
+    g->served = false;
     record_connected(&g->record);
 }
 
@@ -277,14 +278,21 @@ guest_start(struct guest *g, struct world *w, const struct guest_plan *plan,
 }
 
 void
-guest_reboot(struct guest *g)
+guest_renew(struct guest *g)
 {
-    record_power_failed(&g->record);
     world_vbd_remove(g->world, g->domid, g->devid);
     memset(g->request, 0, sizeof g->request);
     g->state = GUEST_START;
+    g->leaving = false;
     g->queues = g->inflight = g->spares = 0;
     boot(g);
+}
+
+void
+guest_reboot(struct guest *g)
+{
+    record_power_failed(&g->record);
+    guest_renew(g);
 }
 
 /* Answers that are in the rings are of before. */

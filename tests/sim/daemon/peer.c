@@ -277,11 +277,14 @@ const struct blk_plugin *__wrap_blk_plugins_static[32];
 __attribute__((constructor)) static void
 enter(void)
 {
-    size_t n = 0;
+    const struct blk_plugin **to = __wrap_blk_plugins_static;
+    size_t n = 0, others = 0;
 
     for (; __real_blk_plugins_static[n]; n++)
-        __wrap_blk_plugins_static[n] = __real_blk_plugins_static[n];
-    if (n + 2 > sizeof __wrap_blk_plugins_static / sizeof(void *))
+        to[n] = __real_blk_plugins_static[n];
+    to[n++] = &blk_plugin_peer;
+    for (; peer_others && peer_others[others]; others++)
+        to[n++] = peer_others[others];
+    if (n >= sizeof __wrap_blk_plugins_static / sizeof(void *))
         abort();
-    __wrap_blk_plugins_static[n] = &blk_plugin_peer;
 }

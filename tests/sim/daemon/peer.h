@@ -18,6 +18,8 @@
 
 struct sim;
 extern const struct blk_plugin blk_plugin_peer;
+/* What a program has besides, until a NULL; it need not have any. */
+extern const struct blk_plugin *const peer_others[] __attribute__((weak));
 /* The world that its files are in, and where it counts; set by the test. */
 extern struct sim *peer_sim;
 extern uint64_t *peer_tally;

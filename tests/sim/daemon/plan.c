@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "tests/sim/daemon/scene.h"
+#include "tests/sim/nbd_fake.h"
 
 /* ---- time ---------------------------------------------------------------- */
 
@@ -22,8 +23,11 @@ tick(void *ctx)
 {
     struct run *r = ctx;
 
-    for (unsigned i = 0; i < r->guests; i++)
+    for (unsigned i = 0; i < r->guests; i++) {
         guest_tick(&r->guest[i]);
+        if (r->renewed[i] && r->guest[i].state == GUEST_GONE)
+            scene_renewed(r, i);
+    }
     for (unsigned i = 0; i < r->hostiles; i++)
         hostile_tick(&r->hostile[i]);
     r->ticking = false;
@@ -165,7 +169,8 @@ something(struct run *r)
     case 3:
         /* Told to stop, it goes in order; the next one goes on. */
         if (r->world.alive && !r->store_up_at && !r->world.reload_to &&
-            !r->world.chain_to && r->restarts_left) {
+            !r->world.chain_to && r->restarts_left &&
+            !nbd_fake_has_lost(NULL)) {
             r->restarts_left--;
             if (!world_stop(&r->world, 20 * S))
                 scene_fail(r, "the daemon did not stop within 20 s");
@@ -175,10 +180,17 @@ something(struct run *r)
         }
         break;
     case 4:
-        scene_grow(r, (unsigned)sim_below(s, r->guests));
+        medium_grow(r, (unsigned)sim_below(s, r->guests));
         break;
     case 5:
         recover(r, &r->guest[sim_below(s, r->guests)]);
+        break;
+    case 6:
+        if (sim_below(s, 3) == 0)
+            scene_renew(r, (unsigned)sim_below(s, r->guests));
+        break;
+    case 7:
+        scene_lose(r, (unsigned)sim_below(s, r->guests));
         break;
     case 12:
         scene_rechain(r, (unsigned)sim_below(s, r->guests));
@@ -195,10 +207,7 @@ look_at_media(struct run *r)
     char why[200];
 
     for (unsigned i = 0; i < r->guests; i++) {
-        const char *file = r->disk[i].file;
-
-        if (file[0] && record_look(&r->guest[i].record, r->world.sim, file, why,
-                                   sizeof why))
+        if (medium_look(r, i, why, sizeof why))
             scene_fail(r, "guest %u: %s", i + 1, why);
     }
 }
@@ -221,6 +230,7 @@ power_fails(struct run *r)
     for (unsigned i = 0; i < r->hostiles; i++)
         hostile_reboot(&r->hostile[i]);
     scene_died(r);
+    scene_powered(r);
     look_at_media(r);
 }
 
@@ -312,6 +322,7 @@ detach_all(struct run *r)
         sim_store_up(s);
     }
     for (unsigned i = 0; i < r->guests; i++) {
+        r->renewed[i] = false;
         guest_quit(&r->guest[i]);
         world_detach(&r->world, r->guest[i].domid, r->guest[i].devid);
     }
@@ -347,6 +358,8 @@ look_at_the_end(struct run *r)
             scene_fail(r, "a hostile guest's pages are still mapped");
     }
     world_kill_in(w, 0);
+    if (world_sift(w))
+        scene_fail(r, "all was detached, and %s is still there", w->scratch[0]);
     while (!r->result->failed && (w->reload_to || w->chain_to))
         run_for(r, MS);
     if (r->result->failed)

@@ -49,6 +49,7 @@ static void
 file_open(struct loop *l, struct blk_open *o)
 {
     points_pass();
+    world_opened(points_world, o->path);
     loop_real->file_open(l, o);
     points_pass();
 }

@@ -133,33 +133,49 @@ record_power_failed(struct record *r)
 }
 
 int
-record_look(struct record *r, struct sim *sim, const char *file, char *why,
+record_look(struct record *r, const uint8_t *disk, const char *name, char *why,
             size_t n)
 {
-    size_t room = r->room * RECORD_SECTOR;
-    uint8_t *bytes = malloc(room);
     uint64_t *seen = malloc(r->room * sizeof *seen);
     uint32_t id;
     int rc = 0;
 
-    if (!bytes || !seen)
+    if (!seen)
         abort();
-    sim_file_get(sim, file, 0, bytes, room);
     for (uint64_t i = 0; i < r->room && !rc; i++) {
-        rc = record_stamp(bytes + i * RECORD_SECTOR, &seen[i]);
+        rc = record_stamp(disk + i * RECORD_SECTOR, &seen[i]);
         if (rc)
             snprintf(why, n,
                      "sector %" PRIu64 " of %s: its bytes are of no "
                      "write",
-                     i, file);
+                     i, name);
     }
     if (!rc) {
         id = history_begin(r->history, HISTORY_READ, 0, (uint32_t)r->room, 0);
         history_end(r->history, id, 0, seen);
     }
-    free(bytes);
     free(seen);
     return rc;
+}
+
+uint64_t
+record_base(uint32_t number, uint64_t sector)
+{
+    return (uint64_t)number << 40 | UINT64_C(1) << 39 | sector;
+}
+
+void
+record_begins(struct record *r, uint64_t sectors, uint32_t number)
+{
+    uint32_t id;
+
+    if (!sectors)
+        return;
+    id = history_begin(r->history, HISTORY_WRITE, 0, (uint32_t)sectors,
+                       record_base(number, 0));
+    history_end(r->history, id, 0, NULL);
+    id = history_begin(r->history, HISTORY_FLUSH, 0, 0, 0);
+    history_end(r->history, id, 0, NULL);
 }
 
 /* ---- bytes --------------------------------------------------------------- */

@@ -54,9 +54,15 @@ bool record_beside(const struct record *, uint64_t from, uint64_t n);
 void record_connected(struct record *);
 /* The power failed: what was on its way never ends. */
 void record_power_failed(struct record *);
-/* All of its file, as it is now.  0, or -1 with a sentence. */
-int record_look(struct record *, struct sim *, const char *file, char *why,
-                size_t n);
+/* All of its disk, room sectors, as it is now; name: for the sentence.  0, or
+ * -1 with a sentence. */
+int record_look(struct record *, const uint8_t *disk, const char *name,
+                char *why, size_t n);
+
+/* What a new disk of the guest of this number has, where it is over another:
+ * the first sectors, each with a stamp of its own, the same each time. */
+uint64_t record_base(uint32_t number, uint64_t sector);
+void record_begins(struct record *, uint64_t sectors, uint32_t number);
 
 /* The bytes of a sector; back: -1 when they are torn or of no write. */
 void record_bytes(uint64_t stamp, void *bytes);

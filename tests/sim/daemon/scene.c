@@ -10,9 +10,7 @@
 #include <string.h>
 
 #include "tests/sim/daemon/peer.h"
-
-/* Of one round of a loop, and more. */
-#define MOMENT_NS UINT64_C(100000)
+#include "tests/sim/nbd_fake.h"
 
 enum { CONF_TEXT = 8192 };
 
@@ -31,45 +29,6 @@ scene_fail(struct run *r, const char *fmt, ...)
 
 /* ---- disks --------------------------------------------------------------- */
 
-/* An error layer's options. */
-static void
-error_dice(struct run *r, struct scene_disk *d)
-{
-    static const char *const code[] = { "EIO", "ENOSPC", "ETIMEDOUT",
-                                        "ENOMEM" };
-    struct sim *s = r->world.sim;
-
-    d->failing = true;
-    d->fatal = sim_below(s, 3) == 0;
-    snprintf(d->error, sizeof d->error,
-             "errno = \"%s\"; when = \"%s\"; fatal = %s; probability = %s",
-             code[sim_below(s, 4)], sim_below(s, 2) ? "before" : "after",
-             d->fatal ? "true" : "false", d->fatal ? "0.03" : "0.05");
-}
-
-static void
-disk_dice(struct run *r, unsigned i)
-{
-    struct sim *s = r->world.sim;
-    struct scene_disk *d = &r->disk[i];
-    uint64_t dice = sim_below(s, 8);
-
-    snprintf(d->file, sizeof d->file, "/d%u", i);
-    if (r->plan->quiet)
-        return;
-    if (dice == 0)
-        d->tail = TAIL_MEMORY;
-    else if (dice < 3)
-        d->tail = TAIL_PEER;
-    d->traced = sim_below(s, 6) == 0;
-    d->limited = sim_below(s, 6) == 0;
-    d->grouped = dice == 2 || dice > 5;
-    d->resizes = d->tail != TAIL_MEMORY && sim_below(s, 3) == 0;
-    /* A chain that is made anew after a fatal error has an empty memory. */
-    if (r->faults && d->tail != TAIL_MEMORY && sim_below(s, 2))
-        error_dice(r, d);
-}
-
 void
 scene_dice(struct run *r)
 {
@@ -81,49 +40,7 @@ scene_dice(struct run *r)
     r->kills = r->plan->quiet ? 0 : (unsigned)sim_below(s, 5);
     r->restarts_left = (unsigned)sim_below(s, 3);
     for (unsigned i = 0; i < GUESTS + HOSTILES; i++)
-        disk_dice(r, i);
-}
-
-static size_t
-chain_text(const struct run *r, unsigned i, unsigned number, char *text,
-           size_t room)
-{
-    const struct scene_disk *d = &r->disk[i];
-    size_t n = 0;
-
-    if ((i + number) % 3 == 2)
-        n += (size_t)snprintf(
-            text + n, room - n,
-            "{ plugin = \"delay\"; time = \"200us\"; jitter = \"%uus\"; }, ",
-            number % 2 * 300);
-    if (d->traced)
-        n += (size_t)snprintf(text + n, room - n,
-                              "{ plugin = \"trace\"; file = \"/trace%u\"; "
-                              "format = \"%s\"; }, ",
-                              i, number % 2 ? "json" : "iolog");
-    if (d->grouped)
-        n += (size_t)snprintf(text + n, room - n,
-                              "{ plugin = \"limit\"; name = \"group\"; "
-                              "group = \"all\"; iops = %u; }, ",
-                              4000 + number % 2 * 4000);
-    if (d->limited)
-        n += (size_t)snprintf(text + n, room - n,
-                              "{ plugin = \"limit\"; iops = %u; "
-                              "iops-burst = 4; bps = \"20M\"; "
-                              "bps-burst = \"64k\"; }, ",
-                              2000 + number % 2 * 3000);
-    if (d->failing)
-        n += (size_t)snprintf(text + n, room - n,
-                              "{ plugin = \"error\"; %s; }, ", d->error);
-    if (d->tail == TAIL_MEMORY)
-        n += (size_t)snprintf(text + n, room - n,
-                              "{ plugin = \"memory\"; size = \"%uk\"; }",
-                              SECTORS_MAX / 2);
-    else
-        n += (size_t)snprintf(text + n, room - n,
-                              "{ plugin = \"%s\"; path = \"%s\"; }",
-                              d->tail == TAIL_PEER ? "peer" : "file", d->file);
-    return n;
+        medium_dice(r, i);
 }
 
 struct conf *
@@ -142,7 +59,7 @@ scene_conf(struct run *r, unsigned number)
             text + n, sizeof text - n,
             "%s{ name = \"d%u\"; barrier = %s; buffers = \"1M\"; chain = ( ",
             i ? ",\n" : "", i, i & 1 ? "true" : "false");
-        n += chain_text(r, i, number, text + n, sizeof text - n);
+        n += medium_chain(r, i, number, text + n, sizeof text - n);
         n += (size_t)snprintf(text + n, sizeof text - n, " ); }");
     }
     snprintf(text + n, sizeof text - n, " );\n");
@@ -178,32 +95,26 @@ guest_dice(struct run *r)
     return p;
 }
 
+/* What is below is what the guest's disk begins with. */
+static void
+guest_begins(struct run *r, unsigned i)
+{
+    record_begins(&r->guest[i].record, r->disk[i].based, r->disk[i].number);
+}
+
 static void
 guest_make(struct run *r, unsigned i)
 {
-    struct sim *s = r->world.sim;
-    struct scene_disk *d = &r->disk[i];
     struct guest_plan p = guest_dice(r);
-    uint64_t sectors = 256 + 8 * sim_below(s, 64);
+    uint64_t sectors = 256 + 8 * sim_below(r->world.sim, 64);
     char disk[16];
 
-    if (d->tail == TAIL_MEMORY)
-        sectors = SECTORS_MAX;
-    else
-        sim_file_make(s, d->file, sectors * RECORD_SECTOR);
-    if (d->tail == TAIL_MEMORY)
-        d->file[0] = '\0';
-    if (d->limited)
-        r->result->tally[TALLY_LIMITED]++;
-    if (d->grouped)
-        r->result->tally[TALLY_GROUPED]++;
-    r->result->tally[d->tail == TAIL_MEMORY ? TALLY_MEMORY
-                     : d->tail == TAIL_PEER ? TALLY_PEERS
-                                            : TALLY_FILES]++;
+    sectors = medium_make(r, i, sectors);
     snprintf(disk, sizeof disk, "d%u", i);
     guest_start(&r->guest[i], &r->world, &p, i + 1, 51712, disk, sectors,
                 SECTORS_MAX);
     r->guest[i].tally = r->result->tally;
+    guest_begins(r, i);
 }
 
 static void
@@ -218,7 +129,7 @@ hostiles_make(struct run *r)
         char disk[16];
 
         snprintf(disk, sizeof disk, "d%u", GUESTS + i);
-        sim_file_make(s, r->disk[GUESTS + i].file, 1 << 18);
+        medium_make(r, GUESTS + i, 512);
         hostile_start(&r->hostile[i], &r->world, 100 + i, disk);
     }
 }
@@ -250,6 +161,8 @@ faults_make(struct run *r)
         f.delay_max_ns = 5 * MS;
     sim_file_faults(s, NULL, &f);
     sim_tap_faults(s, &t);
+    for (unsigned i = 0; r->faults && i < r->guests; i++)
+        medium_faults(r, i);
 }
 
 void
@@ -257,6 +170,8 @@ scene_make(struct run *r)
 {
     peer_sim = r->world.sim;
     peer_tally = r->result->tally;
+    nbd_fake_world(r->world.sim);
+    r->world.dying = nbd_fake_client_gone;
     r->guests =
         r->plan->quiet ? 1 : 1 + (unsigned)sim_below(r->world.sim, GUESTS);
     for (unsigned i = 0; i < r->guests; i++)
@@ -268,6 +183,11 @@ scene_make(struct run *r)
 void
 scene_free(struct run *r)
 {
+    struct nbd_fake_count n = nbd_fake_count();
+
+    r->result->tally[TALLY_BREAKS] = n.breaks;
+    r->result->tally[TALLY_SERVERS] = n.deaths;
+    nbd_fake_client_gone();
     for (unsigned i = 0; i < r->guests; i++)
         guest_free(&r->guest[i]);
 }
@@ -275,23 +195,64 @@ scene_free(struct run *r)
 /* ---- while it runs ------------------------------------------------------- */
 
 void
-scene_grow(struct run *r, unsigned i)
+scene_renew(struct run *r, unsigned i)
 {
-    static const char zeroes[RECORD_SECTOR];
-    struct sim *s = r->world.sim;
-    struct scene_disk *d = &r->disk[i];
-    uint64_t size;
+    struct guest *g = &r->guest[i];
 
-    if (!d->resizes || !r->world.alive)
+    if (r->renewed[i] || g->quit || g->state != GUEST_RUNNING || !g->served ||
+        nbd_fake_has_lost(r->disk[i].file))
         return;
-    size = (uint64_t)sim_file_size(s, d->file) / RECORD_SECTOR;
-    size += 8 * (1 + sim_below(s, 16));
-    if (size > SECTORS_MAX)
+    r->renewed[i] = true;
+    world_detach(&r->world, g->domid, g->devid);
+}
+
+/* All that went with the attachment is gone, and nothing else. */
+static void
+attachment_over(struct run *r, unsigned i)
+{
+    char why[300];
+
+    if (!medium_goes(&r->disk[i]))
         return;
-    sim_file_put(s, d->file, (size - 1) * RECORD_SECTOR, zeroes, sizeof zeroes);
-    r->result->tally[TALLY_RESIZED]++;
-    if (d->tail == TAIL_FILE)
-        world_command(&r->world, r->guest[i].disk, "file", "rescan");
+    if (guest_disk_lost(&r->guest[i], why, sizeof why))
+        scene_fail(r, "guest %u: %s", i + 1, why);
+    guest_begins(r, i);
+}
+
+void
+scene_renewed(struct run *r, unsigned i)
+{
+    r->renewed[i] = false;
+    r->result->tally[TALLY_RENEWED]++;
+    attachment_over(r, i);
+    guest_renew(&r->guest[i]);
+}
+
+void
+scene_powered(struct run *r)
+{
+    for (unsigned i = 0; i < r->guests; i++) {
+        r->renewed[i] = false;
+        attachment_over(r, i);
+    }
+}
+
+/* What the daemon keeps for a server that dies is gone with the daemon: so the
+ * one doesn't, until the other has flushed. */
+void
+scene_lose(struct run *r, unsigned i)
+{
+    const char *file = r->disk[i].file;
+
+    if (r->disk[i].tail != TAIL_NBD || !r->world.alive)
+        return;
+    if (r->faults || !nbd_fake_has_flushed(file) ||
+        sim_below(r->world.sim, 2)) {
+        nbd_fake_break(file);
+        return;
+    }
+    nbd_fake_die(file);
+    world_kill_in(&r->world, 0);
 }
 
 void
@@ -338,16 +299,6 @@ scene_rechain(struct run *r, unsigned i)
         world_chain(&r->world, r->guest[i].disk, &e);
 }
 
-/* A kernel tells of a failed sync once.  Nobody can know of one that ended in
- * the very moment in which its daemon was killed. */
-static bool
-untold(struct run *r, const char *file)
-{
-    uint64_t at = sim_file_sync_failed(r->world.sim, file);
-
-    return at && at + MOMENT_NS >= sim_now(r->world.sim);
-}
-
 void
 scene_died(struct run *r)
 {
@@ -356,7 +307,7 @@ scene_died(struct run *r)
     for (unsigned i = 0; i < r->guests; i++) {
         struct record *record = &r->guest[i].record;
 
-        if (r->disk[i].tail == TAIL_FILE && untold(r, r->disk[i].file)) {
+        if (medium_untold(r, i)) {
             record->doubtful = true;
             record_connected(record);
         }

@@ -22,6 +22,15 @@
     X(FILES, "file disks")                            \
     X(MEMORY, "memory disks")                         \
     X(PEERS, "remote disks")                          \
+    X(SERVED, "disks of servers")                     \
+    X(IMAGES, "images")                               \
+    X(OVERLAYS, "images over a file")                 \
+    X(APART, "images with a data file")               \
+    X(FLEETING, "images that go with the attachment") \
+    X(SEALED, "encrypted disks")                      \
+    X(RENEWED, "disks taken away and given back")     \
+    X(BREAKS, "connections of servers lost")          \
+    X(SERVERS, "deaths of servers")                   \
     X(LIMITED, "limited disks")                       \
     X(GROUPED, "disks limited as a group")            \
     X(LOST, "connections of remote disks lost")       \

@@ -98,9 +98,15 @@ on_room(void *ctx, const char *key)
     return fd;
 }
 
-static const struct disks_events disks_events = { .event = on_event,
-                                                  .table = on_table,
-                                                  .room = on_room };
+static void
+on_closed(void *ctx)
+{
+    ((struct world *)ctx)->sift = true;
+}
+
+static const struct disks_events disks_events = {
+    .event = on_event, .table = on_table, .room = on_room, .closed = on_closed
+};
 static const struct xenbus_events xenbus_events = { .event = on_event };
 
 static int
@@ -112,6 +118,7 @@ data_loops_new(struct world *w)
 
     /* Of a daemon that was killed nothing is in it. */
     commons_init(&w->commons);
+    w->commons.scratch = WORLD_SCRATCH;
     for (i = 0; i < w->loops; i++) {
         snprintf(name, sizeof name, "data%u", i);
         w->data[i] = points_loop(sim_loop_new(w->sim, name));
@@ -205,9 +212,17 @@ bury(struct world *w)
     w->kills++;
 }
 
+static void
+dying(struct world *w)
+{
+    if (w->dying)
+        w->dying();
+}
+
 void
 world_kill(struct world *w)
 {
+    dying(w);
     sim_kill(w->sim);
     bury(w);
 }
@@ -216,6 +231,7 @@ static void
 killed_inside(struct world *w)
 {
     w->kill_at = 0;
+    dying(w);
     sim_kill_inside(w->sim);
     bury(w);
 }
@@ -238,8 +254,11 @@ world_start(struct world *w)
     rc = assemble(w);
     w->inside = false;
     w->restarts++;
+    w->sift = true;
     return rc;
 }
+
+/* ---- time ---------------------------------------------------------------- */
 
 bool
 world_step(struct world *w)
@@ -254,6 +273,8 @@ world_step(struct world *w)
     }
     w->inside = true;
     more = sim_step(w->sim);
+    if (w->sift)
+        world_sift(w);
     w->inside = false;
     return more;
 }
@@ -406,8 +427,8 @@ world_recover(struct world *w, const char *name)
 }
 
 void
-world_command(struct world *w, const char *name, const char *layer,
-              const char *word)
+world_command(struct world *w, const char *name, const char *layer, int words,
+              const char *const *word)
 {
     struct disk *d = disks_find(w->disks, name);
 
@@ -418,7 +439,7 @@ world_command(struct world *w, const char *name, const char *layer,
         return;
     }
     w->inside = true;
-    disk_command(d, layer, 1, &word, commanded, NULL);
+    disk_command(d, layer, words, word, commanded, NULL);
     w->inside = false;
 }
 
@@ -479,6 +500,7 @@ world_stop(struct world *w, uint64_t within_ns)
 void
 world_crash(struct world *w)
 {
+    dying(w);
     sim_crash(w->sim);
     bury(w);
     w->kills--;

@@ -17,7 +17,10 @@
 #include "tests/sim/alloc.h"
 #include "xenbus/xenbus.h"
 
-enum { WORLD_LOOPS = 2, WORLD_TABLES = 32 };
+enum { WORLD_LOOPS = 2, WORLD_TABLES = 32, WORLD_SCRATCHES = 64 };
+
+/* Where files are that go with an attachment. */
+#define WORLD_SCRATCH "/scratch"
 
 /* In-flight tables, as the service manager keeps them. */
 struct world_table {
@@ -46,6 +49,10 @@ struct world {
     struct conf *chain_to;  /* a change of a chain is at work */
     uint64_t rechained;
     struct world_table table[WORLD_TABLES];
+    /* Files in WORLD_SCRATCH; one is to be looked for that is over. */
+    char scratch[WORLD_SCRATCHES][160];
+    unsigned scratches;
+    bool sift;
     /* In-flight tables that this daemon wrote to. */
     struct inflight *inflight[WORLD_TABLES];
     unsigned inflights;
@@ -54,6 +61,8 @@ struct world {
     bool inside; /* the daemon runs: a point may end it */
     jmp_buf out;
     uint64_t kills, restarts, recovered, quarantined;
+    /* The daemon is about to end without having been asked; may be NULL. */
+    void (*dying)(void);
     char why[400];
 };
 
@@ -83,7 +92,12 @@ bool world_quarantined(const struct world *, const char *disk);
 /* What a person asks of a disk; nothing when it is not open.  Does not wait. */
 void world_recover(struct world *, const char *disk);
 void world_command(struct world *, const char *disk, const char *layer,
-                   const char *word);
+                   int words, const char *const *word);
+/* A file was opened: one of those? */
+void world_opened(struct world *, const char *path);
+/* As the daemon does when a disk was closed: what went with an attachment that
+ * is over is removed.  How many there are left. */
+unsigned world_sift(struct world *);
 /* SIGTERM, and until it has ended; false: it did not within the time. */
 bool world_stop(struct world *, uint64_t within_ns);
 /* The power fails. */
