@@ -10,6 +10,7 @@
  *   copy.c      disks from and to files     copy_end.c    one side of a copy
  *   bench.c     load on a disk              latency.c     its histogram
  *   interpose.c both sides of an interposed disk, without the daemon
+ *   hook.c      the same for a script of xl's    way.c   to XenStore
  *   table.c     aligned columns             human.c       sizes and times
  *
  * Errors go to stderr as one sentence; the exit status is then 1.

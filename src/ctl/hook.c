@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -20,6 +21,13 @@
 
 /* How long blktapd gets to close its disk; the script has 40 s in all. */
 enum { CLOSE_S = 15 };
+
+struct hooking {
+    const char *path;
+    struct interpose_hook h;
+    bool read; /* later its nodes no longer say what was asked for */
+    struct interposed *found;
+};
 
 static void
 take_back(struct store *s, const char *path)
@@ -34,37 +42,48 @@ take_back(struct store *s, const char *path)
     interpose_free(i);
 }
 
+static int
+take_upper(struct store *s, const struct interpose_hook *h, char *why, size_t n)
+{
+    char device[48];
+    int rc;
+
+    snprintf(device, sizeof device, "vbd-%" PRIu32 "-%" PRIu32, h->domid,
+             h->devid);
+    rc = host_kernel_release("vbd", device);
+    if (!rc)
+        return interpose_hook_hand(s, h, why, n);
+    snprintf(why, n,
+             "xen-blkback does not let go of %s: %s (/sys/bus/xen-backend/"
+             "drivers/vbd/unbind)",
+             device, strerror(-rc));
+    return rc;
+}
+
 /* The lower one first: as long as something is wrong with it, the upper one
  * stays the kernel's, which knows how to let it go. */
 static int
-add_below(struct store *s, const char *path)
+add_try(struct store *s, void *arg, char *why, size_t n)
 {
-    struct interpose_hook h;
-    char device[48], why[400];
+    struct hooking *k = arg;
     uint32_t major, minor;
-    int rc;
+    int rc = 0;
 
-    if (interpose_hook_read(s, path, &h, why, sizeof why))
-        return ctl_error("%s", why);
-    if (target_look(h.target, &major, &minor))
-        return 1;
-    if (interpose_hook_make(s, &h, major, minor, why, sizeof why))
-        return ctl_error("%s", why);
-    snprintf(device, sizeof device, "vbd-%" PRIu32 "-%" PRIu32, h.domid,
-             h.devid);
-    rc = host_kernel_release("vbd", device);
+    if (!k->read)
+        rc = interpose_hook_read(s, k->path, &k->h, why, n);
     if (rc)
-        snprintf(why, sizeof why,
-                 "xen-blkback does not let go of %s: %s (/sys/bus/xen-backend/"
-                 "drivers/vbd/unbind)",
-                 device, strerror(-rc));
-    else
-        rc = interpose_hook_hand(s, &h, why, sizeof why);
+        return rc;
+    k->read = true;
+    rc = target_look(k->h.target, &major, &minor, why, n);
     if (!rc)
-        return 0;
-    ctl_error("%s", why);
-    take_back(s, path);
-    return 1;
+        rc = interpose_hook_make(s, &k->h, major, minor, why, n);
+    k->h.again = true;
+    if (rc)
+        return rc;
+    rc = take_upper(s, &k->h, why, n);
+    if (rc)
+        take_back(s, k->path);
+    return rc;
 }
 
 static void
@@ -82,34 +101,28 @@ wait_closed(struct store *s, struct interposed *i)
 }
 
 static int
-remove_below(struct store *s, const char *path)
+remove_try(struct store *s, void *arg, char *why, size_t n)
 {
-    struct interposed *i;
-    char why[400];
-    int rc = interpose_hook_find(s, path, &i, why, sizeof why);
+    struct hooking *k = arg;
+    int rc = 0;
 
-    if (rc == -ENOENT)
-        return 0;
+    if (!k->found)
+        rc = interpose_hook_find(s, k->path, &k->found, why, n);
     if (rc)
-        return ctl_error("%s", why);
-    wait_closed(s, i);
-    rc = interpose_hook_remove(s, i, why, sizeof why);
-    interpose_free(i);
-    return rc ? ctl_error("%s", why) : 0;
+        return rc == -ENOENT ? 0 : rc;
+    wait_closed(s, k->found);
+    return interpose_hook_remove(s, k->found, why, n);
 }
 
 int
 hook_run(int argc, char **argv)
 {
-    struct way way = { NULL, NULL };
+    struct hooking k = { .path = argc == 2 ? argv[1] : NULL };
     int rc;
 
     if (argc != 2 || (strcmp(argv[0], "add") && strcmp(argv[0], "remove")))
         return ctl_error("usage: blktapctl interpose hook add|remove PATH");
-    if (way_open(&way))
-        return 1;
-    rc = !strcmp(argv[0], "add") ? add_below(way.store, argv[1])
-                                 : remove_below(way.store, argv[1]);
-    way_close(&way);
+    rc = way_do(!strcmp(argv[0], "add") ? add_try : remove_try, &k);
+    interpose_free(k.found);
     return rc;
 }

@@ -17,7 +17,6 @@
 
 #include "ctl/ctl.h"
 #include "ctl/way.h"
-#include "host/host.h"
 #include "xenbus/interpose.h"
 
 const char interpose_help[] =
@@ -39,44 +38,24 @@ const char interpose_help[] =
 /* How long a guest, and blktapd after it, get to let go. */
 enum { LEAVE_S = 30 };
 
-/* ---- XenStore ------------------------------------------------------------ */
-
-void
-way_close(struct way *w)
-{
-    if (w->store)
-        w->store->ops->free(w->store);
-    if (w->loop)
-        w->loop->ops->free(w->loop);
-}
-
-int
-way_open(struct way *w)
-{
-    const struct loop_posix_options none = { 0 };
-    char why[300] = "";
-
-    if (!loop_posix_new(&w->loop, "ctl", &none, why, sizeof why) &&
-        !store_xen_open(&w->store, w->loop, why, sizeof why))
-        return 0;
-    way_close(w);
-    return ctl_error("%s", why);
-}
-
 /* ---- add ----------------------------------------------------------------- */
 
 int
-target_look(const char *target, uint32_t *major, uint32_t *minor)
+target_look(const char *target, uint32_t *major, uint32_t *minor, char *why,
+            size_t n)
 {
     struct stat st;
 
-    if (stat(target, &st))
-        return ctl_error("target: %s: %s", target, strerror(errno));
-    if (!S_ISBLK(st.st_mode))
-        return ctl_error("target: expected a block device, found %s%s", target,
-                         S_ISREG(st.st_mode) ? ", a file (losetup makes one of"
-                                               " it)"
-                                             : "");
+    if (stat(target, &st)) {
+        snprintf(why, n, "target: %s: %s", target, strerror(errno));
+        return -errno;
+    }
+    if (!S_ISBLK(st.st_mode)) {
+        snprintf(why, n, "target: expected a block device, found %s%s", target,
+                 S_ISREG(st.st_mode) ? ", a file (losetup makes one of it)"
+                                     : "");
+        return -ENOTBLK;
+    }
     *major = major(st.st_rdev);
     *minor = minor(st.st_rdev);
     return 0;
@@ -111,91 +90,103 @@ option_take(struct interpose *ask, const char *word)
     return 0;
 }
 
+struct adding {
+    struct interpose ask;
+    char path[64];
+};
+
+static int
+add_try(struct store *s, void *arg, char *why, size_t n)
+{
+    struct adding *a = arg;
+    int rc = interpose_add(s, &a->ask, a->path, sizeof a->path, why, n);
+
+    a->ask.again = true;
+    return rc;
+}
+
 static int
 add(const struct ctl *ctl, int argc, char **argv)
 {
-    struct interpose ask = {
-        .disk = argv[0], .vm = argv[1], .vdev = argv[2], .target = argv[3]
-    };
-    struct way way = { NULL, NULL };
-    char path[64], why[400];
-    int rc;
+    struct adding a = { .ask = { .disk = argv[0],
+                                 .vm = argv[1],
+                                 .vdev = argv[2],
+                                 .target = argv[3] } };
+    char why[400];
 
     for (int i = 4; i < argc; i++)
-        if (option_take(&ask, argv[i]))
+        if (option_take(&a.ask, argv[i]))
             return 1;
-    if (target_look(ask.target, &ask.major, &ask.minor) || way_open(&way))
+    if (target_look(a.ask.target, &a.ask.major, &a.ask.minor, why, sizeof why))
+        return ctl_error("%s", why);
+    if (way_do(add_try, &a))
         return 1;
-    rc = interpose_add(way.store, &ask, path, sizeof path, why, sizeof why);
-    if (rc)
-        ctl_error("%s", why);
-    else if (ctl->json)
-        printf("{ \"path\": \"%s\" }\n", path);
+    if (ctl->json)
+        printf("{ \"path\": \"%s\" }\n", a.path);
     else
         printf("made; the last layer of %s has to be\n"
                "{ plugin = \"vbd\"; path = \"%s\"; }\n",
-               ask.disk, path);
-    way_close(&way);
-    return rc ? 1 : 0;
+               a.ask.disk, a.path);
+    return 0;
 }
 
 /* ---- remove -------------------------------------------------------------- */
 
-static int
-wait_left(struct store *s, struct interposed *i, const char *vdev)
+int
+left_wait(struct store *s, struct interposed *i, const char *name, char *why,
+          size_t n)
 {
     const struct timespec nap = { .tv_nsec = 100000000 };
     enum interpose_left left = interpose_left(s, i);
 
-    for (int n = 0; left != INTERPOSE_LEFT && n < LEAVE_S * 10; n++) {
+    for (int k = 0; left != INTERPOSE_LEFT && k < LEAVE_S * 10; k++) {
         nanosleep(&nap, NULL);
         left = interpose_left(s, i);
     }
     if (left == INTERPOSE_HELD)
-        return ctl_error("the guest did not let go of %s within %d s (it goes "
-                         "on when it does: then remove it again; or force)",
-                         vdev, LEAVE_S);
+        snprintf(why, n,
+                 "the guest did not let go of %s within %d s (it goes on when "
+                 "it does: then remove it again; or force)",
+                 name, LEAVE_S);
     if (left == INTERPOSE_OPEN)
-        return ctl_error("the guest let go of %s, but blktapd did not close "
-                         "its disk within %d s (remove it again later; or "
-                         "force)",
-                         vdev, LEAVE_S);
-    return 0;
+        snprintf(why, n,
+                 "the guest let go of %s, but blktapd did not close its disk "
+                 "within %d s (remove it again later; or force)",
+                 name, LEAVE_S);
+    return left == INTERPOSE_LEFT ? 0 : -ETIMEDOUT;
 }
 
-static int
-take_away(struct store *s, struct interposed *i, const char *vdev, bool force)
-{
-    char why[400];
+struct removing {
+    const char *vm, *vdev;
+    bool force;
+    struct interposed *found; /* also in a try before */
+};
 
-    if (!force) {
-        if (interpose_leave(s, i, why, sizeof why))
-            return ctl_error("%s", why);
-        if (wait_left(s, i, vdev))
-            return 1;
-    }
-    return interpose_remove(s, i, why, sizeof why) ? ctl_error("%s", why) : 0;
+static int
+remove_try(struct store *s, void *arg, char *why, size_t n)
+{
+    struct removing *r = arg;
+    int rc = 0;
+
+    if (!r->found)
+        rc = interpose_find(s, r->vm, r->vdev, &r->found, why, n);
+    if (!rc && !r->force)
+        rc = interpose_leave(s, r->found, why, n);
+    if (!rc && !r->force)
+        rc = left_wait(s, r->found, r->vdev, why, n);
+    return rc ? rc : interpose_remove(s, r->found, why, n);
 }
 
 static int
 removed(int argc, char **argv)
 {
-    struct way way = { NULL, NULL };
-    struct interposed *i;
-    char why[400];
+    struct removing r = { .vm = argv[0], .vdev = argv[1], .force = argc == 3 };
     int rc;
 
-    if (argc == 3 && strcmp(argv[2], "force"))
+    if (r.force && strcmp(argv[2], "force"))
         return ctl_error("expected force or nothing, found \"%s\"", argv[2]);
-    if (way_open(&way))
-        return 1;
-    if (interpose_find(way.store, argv[0], argv[1], &i, why, sizeof why)) {
-        rc = ctl_error("%s", why);
-    } else {
-        rc = take_away(way.store, i, argv[1], argc == 3);
-        interpose_free(i);
-    }
-    way_close(&way);
+    rc = way_do(remove_try, &r);
+    interpose_free(r.found);
     return rc;
 }
 

@@ -102,12 +102,25 @@ in_domain0(struct store *s, char *why, size_t n)
     return 0;
 }
 
+/* A copy of the node; what is missing is "". */
+static int
+hook_text(struct store *s, const char *dir, const char *leaf, char *out,
+          size_t size)
+{
+    char *text = node_text(s, 0, dir, leaf);
+    int rc = text || errno == ENOENT ? 0 : -errno;
+
+    snprintf(out, size, "%s", text ? text : "");
+    free(text);
+    return rc;
+}
+
 int
 interpose_hook_read(struct store *s, const char *path, struct interpose_hook *h,
                     char *why, size_t n)
 {
+    char params[3 * INTERPOSE_TEXT], mode[16];
     struct interposed i;
-    char *params, *mode, *dev;
     int rc = hook_path(path, &h->domid, &h->devid, why, n);
 
     if (!rc)
@@ -115,20 +128,21 @@ interpose_hook_read(struct store *s, const char *path, struct interpose_hook *h,
     if (rc)
         return rc;
     upper_paths(&i, h);
-    params = node_text(s, 0, i.upper.back, "params");
-    mode = node_text(s, 0, i.upper.back, "mode");
-    dev = node_text(s, 0, i.upper.back, "dev");
-    h->readonly = !mode || !strchr(mode, 'w');
-    snprintf(h->vdev, sizeof h->vdev, "%s", dev ? dev : "");
-    if (!params || !hook_parse(params, h))
-        rc = pair_say(-EINVAL, why, n,
-                      "target: expected DISK:DEVICE or DISK:NUMBER:DEVICE, "
-                      "found \"%s\"",
-                      params ? params : "");
-    free(params);
-    free(mode);
-    free(dev);
-    return rc;
+    rc = hook_text(s, i.upper.back, "params", params, sizeof params);
+    if (!rc)
+        rc = hook_text(s, i.upper.back, "mode", mode, sizeof mode);
+    if (!rc)
+        rc = hook_text(s, i.upper.back, "dev", h->vdev, sizeof h->vdev);
+    if (rc)
+        return pair_say(rc, why, n, "XenStore: %s: %s", i.upper.back,
+                        strerror(-rc));
+    h->readonly = !strchr(mode, 'w');
+    if (!hook_parse(params, h))
+        return pair_say(-EINVAL, why, n,
+                        "target: expected DISK:DEVICE or DISK:NUMBER:DEVICE, "
+                        "found \"%s\"",
+                        params);
+    return 0;
 }
 
 /* ---- the lower one ------------------------------------------------------- */
@@ -148,6 +162,8 @@ make_tx(struct store *s, store_tx tx, void *arg)
      */
     if (!pair_exists(s, tx, m->made->upper.back))
         return -ENOENT;
+    if (m->ask->again && lower_is(s, tx, m->made, m->ask))
+        return 0;
     return lower_make(s, tx, m->made, m->number, m->ask);
 }
 
@@ -159,7 +175,8 @@ interpose_hook_make(struct store *s, const struct interpose_hook *h,
                                    .target = h->target,
                                    .major = major,
                                    .minor = minor,
-                                   .readonly = h->readonly };
+                                   .readonly = h->readonly,
+                                   .again = h->again };
     struct interposed i;
     struct make m = { .ask = &ask, .made = &i };
     int rc = lower_number(h->number[0] ? h->number : NULL, h->devid, &m.number,
@@ -226,6 +243,15 @@ struct hand {
     enum bus_state found;
 };
 
+static bool
+is_handed(struct store *s, store_tx tx, const char *back)
+{
+    char *text = node_text(s, tx, back, INTERPOSE_HANDED);
+
+    free(text);
+    return text;
+}
+
 static int
 hand_tx(struct store *s, store_tx tx, void *arg)
 {
@@ -235,6 +261,8 @@ hand_tx(struct store *s, store_tx tx, void *arg)
 
     if (rc)
         return rc;
+    if (h->hook->again && is_handed(s, tx, h->back))
+        return 0;
     if (h->found != BUS_INITIALISING && h->found != BUS_INIT_WAIT)
         return -ESTALE;
     rc = node_put(s, tx, h->back, "params", h->hook->disk);

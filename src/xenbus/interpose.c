@@ -98,12 +98,34 @@ make_backends(struct store *s, store_tx tx, uint32_t domid)
     return pair_exists(s, tx, dir) ? 0 : pair_dir(s, tx, dir, domid, 0);
 }
 
+static bool
+is_text(struct store *s, store_tx tx, const char *dir, const char *leaf,
+        const char *want)
+{
+    char *found = node_text(s, tx, dir, leaf);
+    bool same = found && !strcmp(found, want);
+
+    free(found);
+    return same;
+}
+
+bool
+lower_is(struct store *s, store_tx tx, const struct interposed *i,
+         const struct interpose *ask)
+{
+    return is_text(s, tx, i->back, "interposes", i->upper.back) &&
+           is_text(s, tx, i->back, "params", ask->target);
+}
+
 static int
 add_tx(struct store *s, store_tx tx, void *arg)
 {
     struct add *a = arg;
     int rc;
 
+    if (a->ask->again && lower_is(s, tx, a->made, a->ask) &&
+        is_text(s, tx, a->made->upper.back, "params", a->ask->disk))
+        return 0;
     rc = make_backends(s, tx, a->made->upper.self);
     if (!rc)
         rc = lower_make(s, tx, a->made, a->number, a->ask);

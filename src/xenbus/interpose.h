@@ -37,6 +37,7 @@ struct interpose {
     const char *number; /* of the lower vbd; NULL: as of vdev */
     const char *kind;   /* of the upper back-end; NULL: blktapd */
     bool readonly;
+    bool again; /* a try before this one may have made it: then it is well */
 };
 
 /* Makes all of both, or nothing.  path takes what the layer's option "path"
@@ -75,6 +76,7 @@ struct interpose_hook {
     char disk[INTERPOSE_TEXT], number[16], target[INTERPOSE_TEXT];
     char vdev[32];
     bool readonly;
+    bool again; /* as in struct interpose */
 };
 
 /* path: as libxl says it, backend/vbd/7/51712. */

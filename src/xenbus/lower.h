@@ -21,6 +21,9 @@ int lower_number(const char *text, uint32_t devid, uint32_t *out, char *why,
 /* In a transaction.  -EEXIST: one is there. */
 int lower_make(struct store *, store_tx, const struct interposed *,
                uint32_t number, const struct interpose *);
+/* In a transaction: the one that is there is what would be made. */
+bool lower_is(struct store *, store_tx, const struct interposed *,
+              const struct interpose *);
 /* -EEXIST, in a sentence. */
 int lower_there(const struct interposed *, uint32_t number, char *why,
                 size_t n);

@@ -5,73 +5,17 @@
  */
 #include "config.h"
 
-#include <errno.h>
-#include <stdbool.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-
-#include "host/host.h"
-#include "tests/functional/xenstored.h"
-#include "tests/test.h"
+#include "tests/functional/ctl_store.h"
 
 #define LOWER_FRONT "/local/domain/3/data/blktapd-vbd/51712"
 #define LOWER_BACK  "/local/domain/0/backend/vbd/3/51712"
 #define UPPER_BACK  "/local/domain/3/backend/blktapd/7/51712"
-#define FRONT       "/local/domain/7/device/vbd/51712"
-
-static struct xenstored xenstored;
-static struct loop *loop;
-static struct store *store;
-static char device[128], said[4096];
-
-static void
-put(const char *path, const char *value)
-{
-    CHECK_EQ(store->ops->write(store, 0, path, value), 0);
-}
-
-static bool
-is(const char *path, const char *value)
-{
-    char *v = store->ops->read(store, 0, path, NULL);
-    bool same = v ? value && !strcmp(v, value) : !value;
-
-    free(v);
-    return same;
-}
-
-/* Its status; what it said, on either stream, is in said. */
-static int
-ctl(const char *words)
-{
-    char cmd[512];
-    size_t n;
-    FILE *f;
-
-    /* libxenstore leaves to the end of the process what it reads with. */
-    snprintf(cmd, sizeof cmd,
-             "LSAN_OPTIONS=detect_leaks=0 ./blktapctl interpose %s 2>&1",
-             words);
-    f = popen(cmd, "r");
-    REQUIRE(f);
-    n = fread(said, 1, sizeof said - 1, f);
-    said[n] = '\0';
-    return pclose(f);
-}
 
 static void
 refused(const char *words, const char *sentence)
 {
     CHECK_EQ(ctl(words), 1 << 8);
     CHECK_STR(said, sentence);
-}
-
-static void
-hosts(void)
-{
-    put("/local/domain/0/name", "Domain-0");
-    put("/local/domain/3/name", "store");
-    put("/local/domain/7/name", "web");
 }
 
 static void
@@ -165,22 +109,8 @@ says_what_is_wrong(void)
 
 /* ---- for the script ------------------------------------------------------ */
 
-#define HOOKED    "/local/domain/0/backend/vbd/7/51712"
 #define HOOK_FROM "/local/domain/0/data/blktapd-vbd/4"
 #define HOOK_TO   "/local/domain/0/backend/vbd/0/4"
-
-/* As libxl and xen-blkback leave it to the script. */
-static void
-vbd_made(const char *params)
-{
-    store->ops->rm(store, 0, HOOKED);
-    put(HOOKED "/params", params);
-    put(HOOKED "/dev", "xvda");
-    put(HOOKED "/mode", "w");
-    put(HOOKED "/online", "1");
-    put(HOOKED "/state", "2");
-    put(FRONT "/state", "1");
-}
 
 static void
 hook_puts_a_part_below(void)
@@ -306,37 +236,14 @@ hook_gives_up(void)
     CHECK(is(HOOKED, NULL));
 }
 
-/* It need not be there: only what it says of itself counts. */
-static bool
-device_make(void)
-{
-    snprintf(device, sizeof device, "%s/device", xenstored.dir);
-    return !mknod(device, S_IFBLK | 0600, makedev(7, 200));
-}
-
 int
 main(int argc, char **argv)
 {
-    const struct loop_posix_options o = { 0 };
-    char why[400] = "";
+    int status = ctl_store_start();
 
     test_args(argc, argv);
-    if (!xenstored_start(&xenstored)) {
-        printf("no xenstored is installed: skipped\n");
-        xenstored_remove(&xenstored);
-        return 77;
-    }
-    if (!device_make()) {
-        printf("no block device can be made here: skipped\n");
-        xenstored_remove(&xenstored);
-        return 77;
-    }
-    if (loop_posix_new(&loop, "test", &o, why, sizeof why) ||
-        store_xen_open(&store, loop, why, sizeof why)) {
-        printf("%s\n", why);
-        xenstored_remove(&xenstored);
-        return 1;
-    }
+    if (status)
+        return status;
     hosts();
     TEST(says_what_is_wrong);
     TEST(makes_and_removes_both_sides);
@@ -345,8 +252,5 @@ main(int argc, char **argv)
     TEST(hook_removes_what_was_below);
     TEST(hook_says_what_is_wrong);
     TEST(hook_gives_up);
-    store->ops->free(store);
-    loop->ops->free(loop);
-    xenstored_remove(&xenstored);
-    return test_end();
+    return ctl_store_end();
 }

@@ -14,12 +14,17 @@ tests_functional_json_get_LDADD = $(JSON_LIBS)
 tests_functional_front_hold_LDADD = libblktap.la
 
 # Without a daemon, but with a real xenstored.
-check_PROGRAMS += tests/functional/ctl_interpose
-TESTS += tests/functional/ctl_interpose
+noinst_HEADERS += tests/functional/ctl_store.h
+check_PROGRAMS += tests/functional/ctl_interpose tests/functional/ctl_break
+TESTS += tests/functional/ctl_interpose tests/functional/ctl_break
 tests_functional_ctl_interpose_SOURCES = tests/functional/ctl_interpose.c
 tests_functional_ctl_interpose_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DXENSTORED_SHIM='"$(XENSTORED_SHIM)"'
 tests_functional_ctl_interpose_LDADD = libhost.a $(HOST_LIBS)
+tests_functional_ctl_break_SOURCES = tests/functional/ctl_break.c
+tests_functional_ctl_break_CPPFLAGS = \
+	$(tests_functional_ctl_interpose_CPPFLAGS)
+tests_functional_ctl_break_LDADD = libhost.a $(HOST_LIBS)
 
 check_PROGRAMS += tests/unit/ctl_text
 TESTS += tests/unit/ctl_text
