@@ -328,6 +328,12 @@ less_flush(void)
 }
 
 static void
+less_sectors(void)
+{
+    r.sector = 4096;
+}
+
+static void
 less_writes(void)
 {
     r.readonly = true;
@@ -337,6 +343,7 @@ static void
 keeps_what_it_promised(void)
 {
     comes_back_with_less(less_segments, "shorter requests");
+    comes_back_with_less(less_sectors, "longer sectors");
     comes_back_with_less(less_size, "a shorter disk");
     comes_back_with_less(less_flush, "no flush");
     comes_back_with_less(less_writes, "no writes");

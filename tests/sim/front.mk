@@ -13,8 +13,13 @@ tests_sim_front_lent_SOURCES = tests/sim/front_lent.c $(front_rig)
 tests_sim_front_lent_LDADD = $(front_libs)
 tests_sim_front_lies_SOURCES = tests/sim/front_lies.c $(front_rig)
 tests_sim_front_lies_LDADD = $(front_libs)
+tests_sim_front_lies_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=ring_client_rearm
 tests_sim_front_queues_SOURCES = tests/sim/front_queues.c $(front_rig)
 tests_sim_front_queues_LDADD = $(front_libs)
+
+# Faults of a front, each of which one of these must find.
+dist_check_SCRIPTS += tests/sim/front-mutants
+TESTS += tests/sim/front-mutants
 
 # The cases of tests/hostile/liar.
 check_PROGRAMS += tests/sim/liar

@@ -11,6 +11,7 @@
 #include <xen/xen.h>
 #include <xen/io/blkif.h>
 
+#include "lib/ring_client.h"
 #include "tests/sim/front_rig.h"
 
 static struct rig r;
@@ -169,15 +170,42 @@ passes_errors_on(void)
 
     for (unsigned i = 0; i < 4; i++) {
         setup(2);
+        memset(a.buf, 7, sizeof a.buf);
         answer(id(0), BLKIF_OP_READ, cases[i].status);
         answer(id(1), BLKIF_OP_WRITE, 0);
         event();
         CHECK(a.done && b.done);
         CHECK_EQ(a.error, cases[i].error);
         CHECK_EQ(b.error, 0);
+        CHECK(a.buf[0] == 7 && a.buf[4095] == 7); /* no data without success */
         CHECK_EQ(r.fatals, 0);
         teardown();
     }
+}
+
+/* So what was written may be lost when the back-end is. */
+static void
+a_flush_that_failed_covers_nothing(void)
+{
+    setup(8);
+    answer(id(1), BLKIF_OP_WRITE, 0);
+    event();
+    rig_start(&r, &b, BLK_FLUSH, 0, 0);
+    answer(id(2), BLKIF_OP_FLUSH_DISKCACHE, BLKIF_RSP_ERROR);
+    event();
+    CHECK(b.done && !a.done);
+    CHECK_EQ(b.error, -EIO);
+    r.state = 0;
+    sim_store_rm(r.sim, BACK);
+    rig_run(&r, 100 * MS);
+    CHECK_EQ(r.fatals, 0);
+    back_nodes(&r);
+    back_state(&r, 2);
+    rig_run(&r, 100 * MS);
+    CHECK_EQ(r.fatals, 1);
+    CHECK(strstr(r.why, "not flushed may be lost"));
+    CHECK(a.done && a.error == -EIO);
+    teardown();
 }
 
 /* What it writes over our requests, and over read data once they are
@@ -204,7 +232,80 @@ believes_its_own_copy(void)
     teardown();
 }
 
+/* ---- in the last connection's ring --------------------------------------- */
+
+/* It may have that mapped for as long as it likes: nobody reads it. */
+static void
+writes_to_a_ring_that_was_given_up(void)
+{
+    uint32_t ref;
+    void *page;
+    int old;
+
+    setup(9);
+    ref = front_node(&r, "ring-ref");
+    old = port;
+    REQUIRE(!r.tap->ops->map(r.tap, OURS, &ref, 1, &page));
+    back_state(&r, 5);
+    rig_run(&r, 1000 * MS);
+    REQUIRE(rig_connected(&r) && ring);
+    CHECK(front_node(&r, "ring-ref") != ref);
+    memset(page, 0xff, 4096);
+    r.tap->ops->notify(r.tap, old);
+    event();
+    CHECK(!a.done && !b.done);
+    CHECK_EQ(ring->req_prod, 2);
+    answer(id(1), ring->ring[1].req.operation, 0);
+    answer(id(0), ring->ring[0].req.operation, 0);
+    event();
+    CHECK(a.done && b.done);
+    CHECK_EQ(a.error | b.error, 0);
+    CHECK_EQ(r.fatals, 0);
+    r.tap->ops->unbind(r.tap, old);
+    r.tap->ops->unmap(r.tap, page, 1);
+    teardown();
+}
+
 /* ---- with events --------------------------------------------------------- */
+
+bool __real_ring_client_rearm(struct ring_client *);
+bool __wrap_ring_client_rearm(struct ring_client *);
+
+/* Called once, when all answers are taken and no event is asked for yet. */
+static void (*meanwhile)(void);
+
+bool
+__wrap_ring_client_rearm(struct ring_client *rc)
+{
+    void (*what)(void) = meanwhile;
+
+    meanwhile = NULL;
+    if (what)
+        what();
+    return __real_ring_client_rearm(rc);
+}
+
+static void
+answer_second(void)
+{
+    answer(second_id, BLKIF_OP_WRITE, 0);
+}
+
+/* No event comes with it, as none was asked for. */
+static void
+hears_what_comes_while_it_goes_to_sleep(void)
+{
+    setup(5);
+    first_id = id(0);
+    second_id = id(1);
+    answer(first_id, BLKIF_OP_READ, 0);
+    meanwhile = answer_second;
+    event();
+    CHECK(!meanwhile);
+    CHECK(a.done && b.done);
+    CHECK_EQ(a.error | b.error, 0);
+    teardown();
+}
 
 static void
 storm(void *data)
@@ -233,6 +334,30 @@ sits_a_storm_out(void)
     rig_run(&r, 500 * MS);
     CHECK_EQ(left, 0);
     CHECK_EQ(r.fatals, 0);
+    teardown();
+}
+
+/* Events of a connection that is over cost nothing: it stays in state 5, where
+ * nothing can be asked of it. */
+static void
+does_not_listen_to_whom_it_left(void)
+{
+    unsigned left = 100000;
+    uint64_t events;
+
+    setup(6);
+    r.late = true;
+    back_state(&r, 5);
+    rig_run(&r, 10 * MS);
+    CHECK_STR(r.fronts.ops->state(r.front), "waiting");
+    events = r.fronts.ops->counters(r.front)->events;
+    sim_after(r.sim, 0, storm, &left);
+    rig_run(&r, 200 * MS);
+    CHECK_EQ(left, 0);
+    CHECK(r.fronts.ops->counters(r.front)->events - events <= 1);
+    CHECK(!a.done && !b.done);
+    CHECK_EQ(r.fatals, 0);
+    r.late = false;
     teardown();
 }
 
@@ -390,8 +515,12 @@ main(int argc, char **argv)
     log_open(BLK_ERR, false);
     TEST(is_not_fooled_by_answers);
     TEST(passes_errors_on);
+    TEST(a_flush_that_failed_covers_nothing);
     TEST(believes_its_own_copy);
+    TEST(writes_to_a_ring_that_was_given_up);
+    TEST(hears_what_comes_while_it_goes_to_sleep);
     TEST(sits_a_storm_out);
+    TEST(does_not_listen_to_whom_it_left);
     TEST(refuses_nonsense_in_nodes);
     TEST(refuses_rings_that_make_no_sense);
     TEST(takes_what_it_can_use);

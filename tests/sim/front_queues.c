@@ -120,6 +120,23 @@ spreads_what_is_much(void)
     }
 }
 
+/* All that was submitted goes out, in whichever ring it is. */
+static void
+one_kick_is_for_every_ring(void)
+{
+    for (unsigned queues = 1; queues <= 4; queues++) {
+        open_with(35 + queues, queues, 4, 256);
+        r.lazy = true;
+        start(8 * queues);
+        rig_run(&r, 10 * MS);
+        CHECK_EQ(r.pending + r.served, 0);
+        r.fronts.ops->kick(r.front);
+        CHECK_EQ(counters()->kicks, queues);
+        wait_for(8 * queues);
+        close_all();
+    }
+}
+
 /* ---- a back-end that comes back ------------------------------------------ */
 
 static void
@@ -196,6 +213,23 @@ a_flush_covers_every_ring(void)
     close_all();
 }
 
+/* Its directory goes, and comes with another back-end in it; a read then ends
+ * so. */
+static void
+made_anew(int error)
+{
+    back_drop(&r);
+    r.state = 0;
+    sim_store_rm(r.sim, BACK);
+    rig_run(&r, 100 * MS);
+    back_nodes(&r);
+    back_state(&r, 2);
+    rig_start(&r, &io[0], BLK_READ, 0, 4096);
+    rig_until(&r, &io[0].done);
+    CHECK_EQ(io[0].error, error);
+    CHECK_EQ(r.fatals, error != 0);
+}
+
 /* What was acknowledged by any ring, and not flushed, may be lost with it. */
 static void
 a_new_back_end_is_not_trusted_with_any_ring(void)
@@ -207,18 +241,28 @@ a_new_back_end_is_not_trusted_with_any_ring(void)
         wait_for(32);
         if (flushed)
             CHECK_EQ(rig_do(&r, &io[0], BLK_FLUSH, 0, 0), 0);
-        back_drop(&r);
-        r.state = 0;
-        sim_store_rm(r.sim, BACK);
-        rig_run(&r, 100 * MS);
-        back_nodes(&r);
-        back_state(&r, 2);
-        rig_start(&r, &io[0], BLK_READ, 0, 4096);
-        rig_until(&r, &io[0].done);
-        CHECK_EQ(io[0].error, flushed ? 0 : -EIO);
-        CHECK_EQ(r.fatals, !flushed);
+        made_anew(flushed ? 0 : -EIO);
         close_all();
     }
+}
+
+/* It covers what had ended when it was sent, not what ends before it does. */
+static void
+a_flush_does_not_cover_later_writes(void)
+{
+    open_with(320, 4, 4, 256);
+    CHECK_EQ(rig_do(&r, &io[0], BLK_WRITE, 0, 4096), 0);
+    r.delay_ns = 10000 * MS;
+    rig_start(&r, &io[1], BLK_FLUSH, 0, 0);
+    rig_run(&r, MS);
+    CHECK_EQ(r.pending, 1);
+    r.delay_ns = 1;
+    CHECK_EQ(rig_do(&r, &io[2], BLK_WRITE, 4096, 4096), 0);
+    CHECK(!io[1].done);
+    rig_until(&r, &io[1].done);
+    CHECK_EQ(io[1].error, 0);
+    made_anew(-EIO);
+    close_all();
 }
 
 /* ---- what can run out ---------------------------------------------------- */
@@ -279,6 +323,31 @@ requests_in_pieces_wait_for_a_list(void)
     CHECK(!memcmp(r.disk, m, N * LEN));
     CHECK_EQ(counters()->straight, N);
     l->put(l, m, 24 * 4096);
+    close_all();
+}
+
+/* Each takes its list to no other connection, so there are always enough. */
+static void
+long_requests_go_through_many_connections(void)
+{
+    enum { LEN = 60 << 10 };
+
+    open_with(402, 2, 4, 64); /* six lists */
+    for (unsigned i = 0; i < 10; i++) {
+        memset(io[0].buf, (int)i + 1, LEN);
+        rig_run(&r, 300 * MS);
+        r.delay_ns = 300 * MS;
+        rig_start(&r, &io[0], BLK_WRITE, 0, LEN);
+        rig_run(&r, MS / 10);
+        CHECK_EQ(r.pending, 1);
+        back_drop(&r);
+        back_state(&r, 5);
+        rig_until(&r, &io[0].done);
+        CHECK_EQ(io[0].error, 0);
+        CHECK(!memcmp(r.disk, io[0].buf, LEN));
+    }
+    CHECK_EQ(counters()->again, 10);
+    CHECK_EQ(r.fatals, 0);
     close_all();
 }
 
@@ -347,10 +416,13 @@ main(int argc, char **argv)
     TEST(takes_what_is_offered);
     TEST(takes_one_when_nothing_is_offered);
     TEST(spreads_what_is_much);
+    TEST(one_kick_is_for_every_ring);
     TEST(comes_back_with_more_or_fewer);
     TEST(a_flush_covers_every_ring);
     TEST(a_new_back_end_is_not_trusted_with_any_ring);
+    TEST(a_flush_does_not_cover_later_writes);
     TEST(long_requests_share_their_lists);
+    TEST(long_requests_go_through_many_connections);
     TEST(requests_in_pieces_wait_for_a_list);
     TEST(makes_do_with_fewer_pages);
     TEST(makes_do_with_fewer_rings);

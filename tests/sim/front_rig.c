@@ -115,7 +115,7 @@ back_nodes(struct rig *r)
     sim_store_write(s, BACK "/feature-discard", "1");
     sim_store_write(s, BACK "/discard-granularity", "4096");
     sim_store_write(s, BACK "/sectors", "%u", (unsigned)(r->size / 512));
-    sim_store_write(s, BACK "/sector-size", "512");
+    sim_store_write(s, BACK "/sector-size", "%u", r->sector ? r->sector : 512);
     sim_store_write(s, BACK "/info", "%d", r->readonly ? 4 : 0);
 }
 
@@ -170,7 +170,7 @@ connect_ring(struct rig *r, const struct chan_params *p)
         return;
     }
     r->connected = p->queues;
-    if (!p->queues || p->queues > r->queues ||
+    if (!p->queues || p->queues > r->queues || p->order > r->order ||
         chan_open(&r->chan, r->sweep, p, &chan_ops, r, -1, why, sizeof why)) {
         r->chan = NULL;
         r->unable++;
@@ -442,7 +442,8 @@ io_done(struct front_io *io, int error)
 {
     struct rig_io *ri = (struct rig_io *)(void *)io;
 
-    CHECK(!ri->done);
+    REQUIRE(ri->busy); /* else a list has it twice, and never ends */
+    ri->busy = false;
     ri->done = true;
     ri->error = error;
 }
@@ -458,6 +459,8 @@ void
 rig_submit_at(struct rig *r, struct rig_io *ri, int op, uint64_t off,
               uint32_t len)
 {
+    REQUIRE(!ri->busy);
+    ri->busy = true;
     ri->done = false;
     ri->io = (struct front_io){ .op = (uint8_t)op,
                                 .off = off,
@@ -465,7 +468,8 @@ rig_submit_at(struct rig *r, struct rig_io *ri, int op, uint64_t off,
                                 .sg = &ri->sg,
                                 .done = io_done };
     r->fronts.ops->submit(r->front, &ri->io);
-    r->fronts.ops->kick(r->front);
+    if (!r->lazy)
+        r->fronts.ops->kick(r->front);
 }
 
 /* In three pieces of odd lengths. */

@@ -34,6 +34,7 @@ struct rig {
     uint8_t *disk, *medium;         /* medium: what a power failure leaves */
     uint8_t dirty[DISK_SIZE / 512]; /* sectors that it does not have */
     uint64_t size;
+    unsigned sector; /* as its node says; 0: 512 */
     unsigned order, segments, queues, connected /* queues */, pending, served,
         flushes, refused, unable;
     uint64_t delay_ns; /* most that an answer takes */
@@ -51,6 +52,7 @@ struct rig {
     struct front *front;
     bool opened, closed;
     int error; /* of opened() or fatal() */
+    bool lazy; /* requests go out when the test kicks */
     unsigned changes, fatals, logs;
     char why[400], last_log[400];
 };
@@ -89,7 +91,7 @@ struct rig_io {
     struct blk_sg sg;
     struct iovec v[3];
     uint8_t buf[64 << 10];
-    bool done;
+    bool busy, done; /* busy: it is the front's */
     int error;
     struct blk_lender *lender;
     uint8_t *lent;
