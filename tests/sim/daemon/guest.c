@@ -370,7 +370,6 @@ answer(struct guest *g, struct guest_request *r, int status)
     r->used = false;
     g->inflight--;
     g->answered++;
-    g->served = true;
 }
 
 static void

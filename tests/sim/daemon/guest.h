@@ -84,7 +84,6 @@ struct guest {
     struct record record;
     uint64_t *tally; /* TALLY_COUNT, or NULL */
     uint64_t sent, answered, errors, connects;
-    bool served; /* something was answered on this connection */
     /* Called with each answer's latency; may be NULL. */
     void (*latency)(void *ctx, uint64_t ns);
     void *latency_ctx;

@@ -136,7 +136,6 @@ connected(struct guest *g)
     front_put(g, "state", 4);
     g->state = GUEST_RUNNING;
     g->connects++;
-    g->served = false;
     record_connected(&g->record);
 }
 

@@ -136,7 +136,7 @@ all_sent(const struct run *r)
 static void
 recover(struct run *r, struct guest *g)
 {
-    if (!r->world.alive || !world_quarantined(&r->world, g->disk))
+    if (!r->world.alive || !world_disk_is(&r->world, g->disk, "failed"))
         return;
     record_connected(&g->record);
     world_recover(&r->world, g->disk);
@@ -324,6 +324,8 @@ detach_all(struct run *r)
     for (unsigned i = 0; i < r->guests; i++) {
         r->renewed[i] = false;
         guest_quit(&r->guest[i]);
+        while (!scene_may_detach(r, i) && sim_now(s) < end)
+            run_for(r, MS);
         world_detach(&r->world, r->guest[i].domid, r->guest[i].devid);
     }
     for (unsigned i = 0; i < r->hostiles; i++)

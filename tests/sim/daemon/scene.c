@@ -114,6 +114,9 @@ guest_make(struct run *r, unsigned i)
     guest_start(&r->guest[i], &r->world, &p, i + 1, 51712, disk, sectors,
                 SECTORS_MAX);
     r->guest[i].tally = r->result->tally;
+    /* A server that comes back gets all that was not flushed once more, in the
+     * order in which it was sent; what it made of two at a time may differ. */
+    r->guest[i].record.alone = r->disk[i].tail == TAIL_NBD;
     guest_begins(r, i);
 }
 
@@ -194,13 +197,24 @@ scene_free(struct run *r)
 
 /* ---- while it runs ------------------------------------------------------- */
 
+bool
+scene_may_detach(const struct run *r, unsigned i)
+{
+    const struct guest *g = &r->guest[i];
+
+    if (g->state != GUEST_RUNNING && g->state != GUEST_DRAINING)
+        return true;
+    return r->world.alive && (world_disk_is(&r->world, g->disk, "connected") ||
+                              world_disk_is(&r->world, g->disk, "failed"));
+}
+
 void
 scene_renew(struct run *r, unsigned i)
 {
     struct guest *g = &r->guest[i];
 
-    if (r->renewed[i] || g->quit || g->state != GUEST_RUNNING || !g->served ||
-        nbd_fake_has_lost(r->disk[i].file))
+    if (r->renewed[i] || g->quit || g->state != GUEST_RUNNING ||
+        !scene_may_detach(r, i) || nbd_fake_has_lost(r->disk[i].file))
         return;
     r->renewed[i] = true;
     world_detach(&r->world, g->domid, g->devid);

@@ -395,7 +395,7 @@ commanded(void *ctx, int status, struct json_object *out)
 }
 
 bool
-world_quarantined(const struct world *w, const char *name)
+world_disk_is(const struct world *w, const char *name, const char *want)
 {
     struct disk *d = disks_find(w->disks, name);
     struct json_object *o, *state;
@@ -405,7 +405,7 @@ world_quarantined(const struct world *w, const char *name)
         return false;
     o = disk_brief(d);
     is = json_object_object_get_ex(o, "state", &state) &&
-         !strcmp(json_object_get_string(state), "failed");
+         !strcmp(json_object_get_string(state), want);
     json_object_put(o);
     return is;
 }

@@ -88,7 +88,8 @@ void world_reload(struct world *, struct conf *);
 /* As `blktapctl chain' does; nothing where that would be refused, or the disk
  * is not open. */
 void world_chain(struct world *, const char *disk, const struct conf_edit *);
-bool world_quarantined(const struct world *, const char *disk);
+/* As blktapctl has it: "connected", "failed". */
+bool world_disk_is(const struct world *, const char *disk, const char *state);
 /* What a person asks of a disk; nothing when it is not open.  Does not wait. */
 void world_recover(struct world *, const char *disk);
 void world_command(struct world *, const char *disk, const char *layer,
