@@ -5,7 +5,8 @@
  * disk; it may not crash, hang, or take memory without end.
  *
  *   byte 0   255: the rest is the image.  Else a sound image of one of the
- *            formats, with changes, of ten bytes each:
+ *            formats (bit 6: whose data are in a file of their own), with
+ *            changes, of ten bytes each:
  *   0        how: the region (low bits), and how the value is meant
  *   1        which entry of the region
  *   2 to 9   the value
@@ -25,7 +26,7 @@ const struct blk_plugin *const blk_plugins_static[] = { &blk_plugin_qcow2,
 
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 
-enum { CHANGE = 10, REQUEST = 65536, EVENTS = 200000 };
+enum { CHANGE = 10, REQUEST = 65536, EVENTS = 200000, APART = 64 };
 
 static const struct image_format formats[] = {
     { 3, 9, 4, false, false, 128 << 10, 3 },
@@ -103,11 +104,37 @@ change(uint8_t *p, size_t len, uint64_t cluster, const uint8_t *c)
     }
 }
 
+static bool
+is_apart(const uint8_t *data)
+{
+    return data[0] != 255 && data[0] & APART;
+}
+
+/* Nothing is there yet: where guests' clusters are is not where they are in an
+ * image of the other kind. */
+static uint8_t *
+image_apart(const struct image_format *like, size_t *len)
+{
+    struct image_format f = *like;
+    uint8_t *p;
+
+    f.version = 3;
+    f.filled = 0;
+    f.snapshot = false;
+    p = image_make(&f, len, stamp);
+    q2_put64(p + Q2_AT_INCOMPATIBLE,
+             q2_get64(p + Q2_AT_INCOMPATIBLE) | Q2_DATA_FILE);
+    q2_put32(p + Q2_V3_LEN, Q2_EXT_DATA_FILE);
+    q2_put32(p + Q2_V3_LEN + 4, 5);
+    memcpy(p + Q2_V3_LEN + 8, "/data", 5);
+    return p;
+}
+
 static uint8_t *
 image_of(const uint8_t *data, size_t size, size_t *len)
 {
     const unsigned kinds = sizeof(formats) / sizeof(formats[0]);
-    const struct image_format *f = &formats[data[0] % kinds];
+    const struct image_format *f = &formats[data[0] % APART % kinds];
     uint8_t *p;
 
     if (data[0] == 255) {
@@ -116,7 +143,7 @@ image_of(const uint8_t *data, size_t size, size_t *len)
         memcpy(p, data + 1, size - 1);
         return p;
     }
-    p = image_make(f, len, stamp);
+    p = is_apart(data) ? image_apart(f, len) : image_make(f, len, stamp);
     for (size_t i = 1; i + CHANGE <= size; i += CHANGE)
         change(p, *len, (uint64_t)1 << f->cluster_bits, data + i);
     return p;
@@ -209,7 +236,8 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct blk_kv kv[] = { { "path", "/image", "f", 1 },
-                                        { "cache", "256k", "f", 1 } };
+                                        { "cache", "256k", "f", 1 },
+                                        { "data-file", "/data", "f", 1 } };
     struct blk_conf layer = {
         .plugin = "qcow2", .name = "qcow2", .file = "f", .kv = kv, .n = 2
     };
@@ -230,6 +258,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sim_file_make(f.sim, "/image", 0);
     sim_file_put(f.sim, "/image", 0, p, len);
     free(p);
+    if (is_apart(data)) {
+        layer.n = 3;
+        sim_file_make(f.sim, "/data", 1 << 20);
+    }
     loop = sim_loop_new(f.sim, "data0");
     if (chain_new(&f.chain, loop, &spec, NULL, NULL, why, sizeof(why)) ||
         chain_reserve(f.chain, 2))

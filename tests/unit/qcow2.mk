@@ -63,8 +63,10 @@ tests_unit_plugin_qcow2_data_SOURCES = tests/unit/plugin_qcow2_data.c \
 	tests/unit/plugin_qcow2_image.c tests/sim/qcow2_image.c
 tests_unit_plugin_qcow2_data_LDFLAGS = $(plugin_test_ldflags)
 tests_unit_plugin_qcow2_data_LDADD = $(plugin_test_ldadd) $(qcow2_test_libs)
-dist_check_SCRIPTS += tests/functional/qcow2_ephemeral
-TESTS += tests/functional/qcow2_ephemeral
+qcow2_scripts = tests/functional/qcow2_ephemeral \
+	tests/functional/qcow2_data_file tests/functional/qcow2_repair
+dist_check_SCRIPTS += $(qcow2_scripts)
+TESTS += $(qcow2_scripts)
 tests_sim_qcow2_crash_SOURCES = tests/sim/qcow2_alone.c $(qcow2_crash_sources)
 tests_sim_qcow2_crash_LDADD = $(qcow2_test_libs) \
 	plugins/libplugins_static.a libchain.a libhost.a $(HOST_LIBS) -ldl
