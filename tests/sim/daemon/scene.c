@@ -260,7 +260,7 @@ scene_lose(struct run *r, unsigned i)
 
     if (r->disk[i].tail != TAIL_NBD || !r->world.alive)
         return;
-    if (r->faults || !nbd_fake_has_flushed(file) ||
+    if (r->faults || r->renewed[i] || !nbd_fake_has_flushed(file) ||
         sim_below(r->world.sim, 2)) {
         nbd_fake_break(file);
         return;
