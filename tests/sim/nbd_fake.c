@@ -140,6 +140,7 @@ nbd_fake_break(const char *file)
         peer.count.breaks++;
         sim_fd_ready(peer.sim, handle_fd(h), POLLIN | POLLHUP);
     }
+    s->flushed = false;
     s->down_until = sim_now(peer.sim) + sim_below(peer.sim, DOWN_NS);
 }
 

@@ -19,8 +19,8 @@ void nbd_fake_break(const char *file);
 void nbd_fake_die(const char *file);
 /* The client is gone, before sim_kill() or sim_crash(). */
 void nbd_fake_client_gone(void);
-/* Whether this client has had this server flush.  From then on it has all that
- * the server may forget. */
+/* Whether this server has flushed for a client that it has been connected with
+ * since then: that one has all that the server may forget. */
 bool nbd_fake_has_flushed(const char *file);
 /* Whether this server, or any (NULL), has died and not flushed since. */
 bool nbd_fake_has_lost(const char *file);
