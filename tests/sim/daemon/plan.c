@@ -311,11 +311,22 @@ all_gone(struct run *r)
     return gone && r->world.alive && !disks_count(r->world.disks);
 }
 
+/* A vbd that can't be taken over is tried again after a second and more. */
+static void
+wait_to_detach(struct run *r, unsigned guest)
+{
+    uint64_t end = sim_now(r->world.sim) + 2 * S;
+
+    while (!scene_may_detach(r, guest) && sim_now(r->world.sim) < end &&
+           !r->result->failed)
+        run_for(r, MS);
+}
+
 static void
 detach_all(struct run *r)
 {
     struct sim *s = r->world.sim;
-    uint64_t end = sim_now(s) + 60 * S;
+    uint64_t end;
 
     if (r->store_up_at) {
         r->store_up_at = 0;
@@ -324,13 +335,13 @@ detach_all(struct run *r)
     for (unsigned i = 0; i < r->guests; i++) {
         r->renewed[i] = false;
         guest_quit(&r->guest[i]);
-        while (!scene_may_detach(r, i) && sim_now(s) < end)
-            run_for(r, MS);
+        wait_to_detach(r, i);
         world_detach(&r->world, r->guest[i].domid, r->guest[i].devid);
     }
     for (unsigned i = 0; i < r->hostiles; i++)
         hostile_end(&r->hostile[i]);
     r->hostiles = 0;
+    end = sim_now(s) + 60 * S;
     while (!r->result->failed && !all_gone(r)) {
         if (sim_now(s) > end) {
             scene_fail(
