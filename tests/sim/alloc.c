@@ -23,6 +23,7 @@ void *alloc_malloc(size_t);
 void *alloc_calloc(size_t, size_t);
 void *alloc_realloc(void *, size_t);
 int alloc_posix_memalign(void **, size_t, size_t);
+void *alloc_aligned_alloc(size_t, size_t);
 char *alloc_strdup(const char *);
 int alloc_asprintf(char **, const char *, ...)
     __attribute__((format(printf, 2, 3)));
@@ -196,6 +197,15 @@ alloc_posix_memalign(void **out, size_t align, size_t n)
     if (!rc)
         have((uintptr_t)*out, 0, FROM);
     return rc;
+}
+
+void *
+alloc_aligned_alloc(size_t align, size_t n)
+{
+    void *p = refused() ? NULL : aligned_alloc(align, n);
+
+    have((uintptr_t)p, 0, FROM);
+    return p;
 }
 
 char *
