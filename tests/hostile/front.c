@@ -7,6 +7,7 @@
 
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static const struct {
     uint8_t stride, id, sector, seg, count, grefs;
@@ -43,6 +44,18 @@ unsigned
 stride(const struct dev *d)
 {
     return layout[d->got.abi].stride;
+}
+
+void
+pause_ms(struct dev *d, unsigned ms)
+{
+    uint64_t end = ms_now(d) + ms;
+
+    if (!d->t->now_ms)
+        usleep(ms * 1000);
+    else
+        while (ms_now(d) < end)
+            d->t->wait(d, 1);
 }
 
 uint8_t *

@@ -20,6 +20,7 @@ enum {
     QUEUES = 4,
     ORDER = 4,
     PAGES = 64, /* granted read-write: 0 to 15 are left alone by the soak */
+    RING_PAGES = QUEUES << ORDER,
     PAGE = 4096,
     SEGS = 11,
     SLOTS_MAX = 512,
@@ -54,6 +55,10 @@ struct dev {
     uint8_t *ring[QUEUES];
     uint8_t *page[PAGES];
     uint32_t ref[PAGES];
+    /* With store: the pages of all rings, in a row, and what stands for them.
+     */
+    uint8_t *rings;
+    uint32_t ring_ref[RING_PAGES], port[QUEUES];
     uint32_t prod[QUEUES], cons[QUEUES]; /* ours alone */
     uint64_t seed;
     void *private;
@@ -74,12 +79,25 @@ struct transport {
     /* Of the front-end's directory; only with store. */
     int (*write)(struct dev *, const char *leaf, const char *value, size_t len);
     int (*rm)(struct dev *, const char *leaf);
-    /* The back-end's state, 0 when there is none. */
-    int (*state)(struct dev *);
-    /* Nodes of a connection, all good; and the state of the other end. */
-    int (*nodes)(struct dev *, const struct shape *);
-    bool (*reset)(struct dev *); /* until the back-end waits for us */
+    /* A number of the back-end's directory. */
+    uint64_t (*back)(struct dev *, const char *leaf, uint64_t otherwise);
+    /* n ports for the back-end to bind, and no others. */
+    int (*ports)(struct dev *, unsigned n);
 };
+
+/* ---- bus.c: XenStore, for transports with a store -------------------------
+ */
+
+/* The back-end's state, 0 when there is none. */
+int bus_state(struct dev *);
+void bus_say(struct dev *, const char *leaf, const char *value);
+/* Until the back-end waits for us. */
+bool bus_reset(struct dev *);
+/* Nodes of a connection, all good. */
+int bus_nodes(struct dev *, const struct shape *);
+/* The whole of it: 0 when both are in state 4. */
+int bus_connect(struct dev *, const struct shape *);
+bool bus_close(struct dev *);
 
 /* ---- front.c: requests ----------------------------------------------------
  */
@@ -120,6 +138,7 @@ struct req rw(const struct dev *, enum op, uint64_t sector, unsigned page,
               unsigned n);
 int reopen(struct dev *, unsigned queues, unsigned order, enum abi);
 uint64_t ms_now(const struct dev *); /* of some clock of the transport */
+void pause_ms(struct dev *, unsigned ms);
 
 /* ---- cases ------------------------------------------------------------------
  */
@@ -152,12 +171,12 @@ void cases_list(void);
 /* ---- soak.c
  * ------------------------------------------------------------------ */
 
-struct tally {
+struct soaked {
     uint64_t sent, error, unsupported, accepted, lost;
 };
 /* n requests, each wrong in at least one way; false: some were accepted, or
  * not answered. */
-bool soak(struct dev *, uint64_t n, struct tally *);
+bool soak(struct dev *, uint64_t n, struct soaked *);
 /* A few good reads on queue 0; nobody waits for the answers. */
 void requests_away(struct dev *);
 /* n writes of states at random with requests on their way, and every so often

@@ -4,25 +4,19 @@
  */
 #include "hostile.h"
 
+#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-
-static void
-say(struct dev *d, const char *leaf, const char *value)
-{
-    d->t->write(d, leaf, value, strlen(value));
-}
 
 /* A connection, all of it good but for what `spoil` does; the state that the
  * back-end has a while later. */
 static int
-spoiled(struct dev *d, const char *leaf, const char *value, size_t len)
+spoiled(struct dev *d, const struct shape *shape, const char *leaf,
+        const char *value, size_t len)
 {
-    const struct shape one = { .queues = 1, .abi = ABI_64 };
     uint64_t end = ms_now(d) + 2000;
     int state;
 
-    if (!d->t->reset(d) || d->t->nodes(d, &one))
+    if (!bus_reset(d) || bus_nodes(d, shape))
         return -1;
     if (value)
         state = d->t->write(d, leaf, value, len);
@@ -30,10 +24,10 @@ spoiled(struct dev *d, const char *leaf, const char *value, size_t len)
         state = d->t->rm(d, leaf);
     if (state)
         return 0; /* XenStore did not take it: nobody has to refuse it */
-    say(d, "state", "3");
+    bus_say(d, "state", "3");
     do {
-        usleep(20000);
-        state = d->t->state(d);
+        pause_ms(d, 20);
+        state = bus_state(d);
     } while (state == 2 && ms_now(d) < end);
     return state;
 }
@@ -58,6 +52,7 @@ strings(struct dev *d, struct report *rp)
         "",   "-1", "18446744073709551616", "x", "\377\376\001\n\"", " 1",
         "1x", "0x1"
     };
+    static const struct shape one = { 1, 0, ABI_64, false };
     static char far[1900]; /* XenStore takes no more than 2 KiB */
     unsigned tried = 0;
 
@@ -66,7 +61,7 @@ strings(struct dev *d, struct report *rp)
         for (unsigned v = 0; v < 9; v++) {
             const char *value = v < 8 ? values[v] : far;
             size_t len = v < 8 ? strlen(value) : sizeof(far);
-            int state = spoiled(d, leaves[l], value, len);
+            int state = spoiled(d, &one, leaves[l], value, len);
 
             tried++;
             if (!refused(state, l >= OPTIONAL, len))
@@ -82,29 +77,40 @@ strings(struct dev *d, struct report *rp)
 static void
 shapes(struct dev *d, struct report *rp)
 {
-    static const char *const bad[][2] = {
-        { "multi-queue-num-queues", "0" },
-        { "multi-queue-num-queues", "17" },
-        { "multi-queue-num-queues", "4294967297" },
-        { "ring-page-order", "5" },
-        { "ring-page-order", "32" },
-        { "ring-ref", NULL },
-        { "event-channel", NULL },
-        { "ring-ref", "4294967295" },
-        { "event-channel", "4000" },
-        { "event-channel", "0" },
+    static const struct shape one = { 1, 0, ABI_64, false },
+                              pages = { 1, 2, ABI_64, false },
+                              two = { 2, 0, ABI_64, false };
+    static const struct {
+        const struct shape *shape;
+        const char *leaf, *value;
+    } bad[] = {
+        { &one, "multi-queue-num-queues", "0" },
+        { &one, "multi-queue-num-queues", "17" },
+        { &one, "multi-queue-num-queues", "4294967297" },
+        { &one, "ring-page-order", "5" },
+        { &one, "ring-page-order", "32" },
+        { &one, "ring-ref", NULL },
+        { &one, "event-channel", NULL },
+        { &one, "ring-ref", "4294967295" },
+        { &one, "event-channel", "4000" },
+        { &one, "event-channel", "0" },
+        { &pages, "ring-ref3", NULL },
+        { &two, "queue-1/ring-ref", NULL },
+        { &two, "queue-1/event-channel", NULL },
     };
+    enum { BAD = sizeof(bad) / sizeof(bad[0]) };
 
-    for (unsigned i = 0; i < 10; i++) {
-        int state =
-            spoiled(d, bad[i][0], bad[i][1], bad[i][1] ? strlen(bad[i][1]) : 0);
+    for (unsigned i = 0; i < BAD; i++) {
+        const char *value = bad[i].value;
+        int state = spoiled(d, bad[i].shape, bad[i].leaf, value,
+                            value ? strlen(value) : 0);
 
         if (state == 4 || state < 0)
-            found(rp, false, "%s %s: state %d", bad[i][0],
-                  bad[i][1] ? bad[i][1] : "missing", state);
+            found(rp, false, "%s %s: state %d", bad[i].leaf,
+                  value ? value : "missing", state);
         d->t->rm(d, "multi-queue-num-queues");
     }
-    found(rp, true, "10 shapes that can't be refused");
+    found(rp, true, "%d shapes that can't be refused", BAD);
 }
 
 static void
@@ -115,10 +121,10 @@ every_pair(struct dev *d, struct report *rp)
 
     for (unsigned i = 0; i < 13; i++) {
         for (unsigned k = 0; k < 13; k++) {
-            say(d, "state", states[i]);
+            bus_say(d, "state", states[i]);
             if (k % 4 == 0)
-                usleep(25000);
-            say(d, "state", states[k]);
+                pause_ms(d, 25);
+            bus_say(d, "state", states[k]);
         }
         d->t->rm(d, "state");
     }
@@ -136,13 +142,13 @@ close_in_flight(struct dev *d, struct report *rp)
             return;
         }
         requests_away(d);
-        say(d, "state", ends[i]);
-        usleep(30000);
+        bus_say(d, "state", ends[i]);
+        pause_ms(d, 30);
     }
     if (!reopen(d, 1, 0, ABI_64)) {
         requests_away(d);
         d->t->rm(d, "state");
-        usleep(30000);
+        pause_ms(d, 30);
     }
     found(rp, true, "5, 6, 1, nothing and no node, with requests in flight");
 }
@@ -153,7 +159,7 @@ flood(struct dev *d, struct report *rp)
     struct req r = rw(d, READ, 64, 16, 1);
 
     for (unsigned i = 0; i < 3000; i++)
-        say(d, "state", "4");
+        bus_say(d, "state", "4");
     found(rp, ask(d, &r) == OKAY, "3000 writes of state 4, then a read");
 }
 
@@ -182,7 +188,7 @@ privileged(struct dev *d, struct report *rp)
     uint64_t sectors = d->sectors;
 
     for (unsigned i = 0; i < 8; i++)
-        say(d, nodes[i][0], nodes[i][1]);
+        bus_say(d, nodes[i][0], nodes[i][1]);
     if (reopen(d, 1, 0, ABI_64))
         found(rp, false, "no connection is had");
     else
@@ -194,21 +200,31 @@ privileged(struct dev *d, struct report *rp)
         d->t->rm(d, nodes[i][0]);
 }
 
+/* Both rings in one page; and one where nothing of a ring is. */
 static void
 one_page_twice(struct dev *d, struct report *rp)
 {
-    const struct shape two = { .queues = 2, .abi = ABI_64 };
-    int state;
+    static const struct shape two = { 2, 0, ABI_64, false };
+    int state[2];
 
-    if (!d->t->reset(d) || d->t->nodes(d, &two)) {
-        found(rp, false, "no start");
-        return;
+    for (unsigned i = 0; i < 2; i++) {
+        char ref[16];
+
+        if (!bus_reset(d) || bus_nodes(d, &two)) {
+            found(rp, false, "no start");
+            return;
+        }
+        snprintf(ref, sizeof(ref), "%u", i ? 8 : (unsigned)d->ring_ref[0]);
+        bus_say(d, "queue-1/ring-ref", ref);
+        bus_say(d, "state", "3");
+        pause_ms(d, 300);
+        for (unsigned q = 0; q < 2; q++)
+            d->t->notify(d, q);
+        pause_ms(d, 20);
+        state[i] = bus_state(d);
     }
-    say(d, "queue-1/ring-ref", "8");
-    say(d, "state", "3");
-    usleep(300000);
-    state = d->t->state(d);
-    found(rp, true, "a ring of a page that is another's: state %d", state);
+    found(rp, true, "two rings of one page: state %d; of another's: state %d",
+          state[0], state[1]);
 }
 
 const struct hostile_case life_cases[] = {

@@ -217,7 +217,7 @@ static bool
 soak_say(struct dev *d, uint64_t n)
 {
     uint64_t began = ms_now(d);
-    struct tally t;
+    struct soaked t;
     bool ok = soak(d, n, &t);
 
     printf("%-4s %" PRIu64 " wrong requests in %" PRIu64 " ms: %" PRIu64

@@ -16,6 +16,15 @@ say(int status)
                                    : "another status";
 }
 
+/* Right or wrong is not said anywhere. */
+static void
+answered(struct dev *d, struct report *rp, const char *what,
+         const struct req *r)
+{
+    if (ask(d, r) == NO_ANSWER)
+        found(rp, false, "%s: no answer", what);
+}
+
 /* Neither done nor unanswered. */
 static void
 refused(struct dev *d, struct report *rp, const char *what, const struct req *r)
@@ -74,7 +83,16 @@ indirect_counts(struct dev *d, struct report *rp)
             refused(d, rp, "indirect nr_segments", &r);
         }
     }
-    found(rp, true, "0, max + 1 and 65535 refused");
+    if (d->indirect) {
+        for (unsigned i = 0; i < PAGE / 8; i++) {
+            memcpy(d->page[15] + 8 * (size_t)i, &d->ref[16], 4);
+            d->page[15][8 * i + 5] = 7;
+        }
+        r.inner = READ;
+        r.segs = (uint16_t)d->indirect;
+        accepted(d, rp, "indirect nr_segments of the most", &r);
+    }
+    found(rp, true, "0, max + 1 and 65535 refused, max taken");
 }
 
 static void
@@ -122,6 +140,8 @@ sector_ranges(struct dev *d, struct report *rp)
     refused(d, rp, "discard of 2^64 - 1", &r);
     r = (struct req){ .op = DISCARD, .sector = 8, .count = UINT64_MAX - 7 };
     refused(d, rp, "discard that wraps", &r);
+    r = (struct req){ .op = DISCARD, .sector = 64, .count = 0 };
+    answered(d, rp, "discard of nothing", &r);
     r = rw(d, READ, d->sectors - 8, 16, 1);
     accepted(d, rp, "the last page", &r);
     found(rp, true, "end - 7 to 2^64 - 1 and sums that wrap refused");
@@ -158,6 +178,10 @@ bad_references(struct dev *d, struct report *rp)
     refused(d, rp, "reference 2^32 - 1", &r);
     r.op = WRITE;
     refused(d, rp, "reference 2^32 - 1, write", &r);
+    /* Often granted, to somebody: a read would go over what is there. */
+    r.seg[0].ref = 0;
+    answered(d, rp, "reference 0, write", &r);
+    r = rw(d, READ, 64, 16, 1);
     for (unsigned i = 0; i < 3; i++) {
         uint32_t ref = d->t->strange(d, (enum strange)i);
 
@@ -176,7 +200,7 @@ bad_references(struct dev *d, struct report *rp)
     for (unsigned i = 0; i < SEGS; i++)
         r.seg[i].ref = d->ref[16];
     accepted(d, rp, "one page for all segments", &r);
-    found(rp, true, "2^32 - 1 and %u more kinds refused", had);
+    found(rp, true, "2^32 - 1 and %u more kinds refused, 0 answered", had);
 }
 
 static void

@@ -10,17 +10,22 @@
 /* ---- indices --------------------------------------------------------------
  */
 
-/* One index that can't be; then a good request behind it, which a back-end
- * that stopped the ring does not answer. */
+/* One index that can't be, so far from the good one, after so many requests;
+ * then a good request behind it, which a back-end that stopped the ring does
+ * not answer. */
 static bool
-stopped_by(struct dev *d, uint32_t prod)
+stopped_by(struct dev *d, unsigned good, uint32_t jump)
 {
+    struct req r = rw(d, READ, 64, 16, 1);
     uint64_t end = ms_now(d) + 300;
     uint32_t before;
 
     reopen(d, 1, 0, ABI_64);
+    while (good--)
+        if (ask(d, &r) != OKAY)
+            return false;
     before = header_get(d, 0, 2);
-    header(d, 0, 0, prod);
+    header(d, 0, 0, d->prod[0] + jump);
     d->t->notify(d, 0);
     while (ms_now(d) < end)
         d->t->wait(d, 50);
@@ -34,10 +39,13 @@ overrun(struct dev *d, struct report *rp)
                               UINT32_MAX - 5, dice(d) | 0x10000 };
 
     for (unsigned i = 0; i < 5; i++) {
-        if (!stopped_by(d, jump[i]))
+        if (!stopped_by(d, 0, jump[i]))
             found(rp, false, "req_prod %u was answered", jump[i]);
     }
-    found(rp, true, "N + 1, 2^31, -1, -6, random: nothing was taken");
+    if (!stopped_by(d, 5, UINT32_MAX - 2))
+        found(rp, false, "a req_prod that goes back was answered");
+    found(rp, true,
+          "N + 1, 2^31, -1, -6, random, back by 3: nothing was taken");
 }
 
 static void

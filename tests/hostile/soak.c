@@ -94,7 +94,7 @@ bogus(struct dev *d, struct req *r)
 }
 
 static void
-count(struct tally *t, const struct answer *a)
+count(struct soaked *t, const struct answer *a)
 {
     if (a->status == ERROR)
         t->error++;
@@ -106,7 +106,7 @@ count(struct tally *t, const struct answer *a)
 
 /* Full rings, all queues, and all of their answers. */
 static bool
-round_of(struct dev *d, uint64_t n, struct tally *t)
+round_of(struct dev *d, uint64_t n, struct soaked *t)
 {
     uint64_t end = ms_now(d) + 120000, open = 0;
     struct answer a;
@@ -138,7 +138,7 @@ round_of(struct dev *d, uint64_t n, struct tally *t)
 }
 
 bool
-soak(struct dev *d, uint64_t n, struct tally *t)
+soak(struct dev *d, uint64_t n, struct soaked *t)
 {
     memset(t, 0, sizeof(*t));
     if (reopen(d, QUEUES, ORDER, ABI_64))

@@ -17,8 +17,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { RING_PAGES = QUEUES << ORDER, PATIENCE_MS = 30000 };
-
 _Static_assert((int)RING_PAGES >= (int)PAGES, "room for either");
 struct grant_ask {
     uint16_t domid, flags;
@@ -46,9 +44,6 @@ struct xen {
     int store, grants, ports;
     char front[64], back[256];
     unsigned domid;
-    uint8_t *rings;
-    uint32_t ring_ref[RING_PAGES];
-    unsigned port[QUEUES];
     uint32_t strange[3];
 };
 
@@ -100,30 +95,25 @@ xen_strange(struct dev *d, enum strange what)
     return a.refs[0];
 }
 
-static void
-ports_close(struct xen *x)
-{
-    for (unsigned q = 0; q < QUEUES; q++) {
-        struct port_name p = { x->port[q] };
-
-        if (x->port[q])
-            ioctl(x->ports, PORT_UNBIND, &p);
-        x->port[q] = 0;
-    }
-}
-
 static int
-ports_open(struct xen *x, unsigned n)
+xen_ports(struct dev *d, unsigned n)
 {
+    struct xen *x = d->private;
     struct port_ask a = { x->domid };
 
-    ports_close(x);
+    for (unsigned q = 0; q < QUEUES; q++) {
+        struct port_name p = { d->port[q] };
+
+        if (d->port[q])
+            ioctl(x->ports, PORT_UNBIND, &p);
+        d->port[q] = 0;
+    }
     for (unsigned q = 0; q < n; q++) {
         int port = ioctl(x->ports, PORT_UNBOUND, &a);
 
         if (port < 0)
             return -errno;
-        x->port[q] = (unsigned)port;
+        d->port[q] = (unsigned)port;
     }
     return 0;
 }
@@ -132,7 +122,7 @@ static void
 xen_notify(struct dev *d, unsigned q)
 {
     struct xen *x = d->private;
-    struct port_name p = { x->port[q] };
+    struct port_name p = { d->port[q] };
 
     ioctl(x->ports, PORT_NOTIFY, &p);
 }
@@ -176,93 +166,15 @@ xen_rm(struct dev *d, const char *leaf)
 }
 
 static uint64_t
-back_number(struct xen *x, const char *leaf, uint64_t otherwise)
+xen_back(struct dev *d, const char *leaf, uint64_t otherwise)
 {
+    struct xen *x = d->private;
     char path[300], value[64];
 
     snprintf(path, sizeof(path), "%s/%s", x->back, leaf);
     return xenstore_read(x->store, path, value, sizeof(value)) > 0
                ? strtoull(value, NULL, 10)
                : otherwise;
-}
-
-static int
-xen_state(struct dev *d)
-{
-    return (int)back_number(d->private, "state", 0);
-}
-
-static void
-say_state(struct dev *d, int state)
-{
-    char text[8];
-
-    snprintf(text, sizeof(text), "%d", state);
-    xen_write(d, "state", text, strlen(text));
-}
-
-static bool
-state_comes(struct dev *d, int wanted)
-{
-    uint64_t end = ms_now(d) + PATIENCE_MS;
-
-    while (xen_state(d) != wanted) {
-        if (ms_now(d) >= end)
-            return false;
-        usleep(3000);
-    }
-    return true;
-}
-
-static bool
-xen_reset(struct dev *d)
-{
-    say_state(d, 6);
-    if (!state_comes(d, 6))
-        return false;
-    say_state(d, 1);
-    return state_comes(d, 2);
-}
-
-static void
-node(struct dev *d, unsigned queues, unsigned q, const char *leaf,
-     unsigned value)
-{
-    char path[64], text[16];
-
-    if (queues > 1)
-        snprintf(path, sizeof(path), "queue-%u/%s", q, leaf);
-    else
-        snprintf(path, sizeof(path), "%s", leaf);
-    snprintf(text, sizeof(text), "%u", value);
-    xen_write(d, path, text, strlen(text));
-}
-
-static int
-xen_nodes(struct dev *d, const struct shape *s)
-{
-    static const char *const abis[] = { "x86_64-abi", "x86_32-abi" };
-    struct xen *x = d->private;
-    int rc = ports_open(x, s->queues);
-    char leaf[32];
-
-    if (rc)
-        return rc;
-    xen_rm(d, "ring-page-order");
-    xen_rm(d, "multi-queue-num-queues");
-    if (s->queues > 1)
-        node(d, 1, 0, "multi-queue-num-queues", s->queues);
-    if (s->order)
-        node(d, 1, 0, "ring-page-order", s->order);
-    for (unsigned q = 0; q < s->queues; q++) {
-        for (unsigned i = 0; i < 1u << s->order; i++) {
-            snprintf(leaf, sizeof(leaf), s->order ? "ring-ref%u" : "ring-ref",
-                     i);
-            node(d, s->queues, q, leaf, x->ring_ref[(q << s->order) + i]);
-        }
-        node(d, s->queues, q, "event-channel", x->port[q]);
-    }
-    return xen_write(d, "protocol", abis[s->abi], strlen(abis[s->abi]));
 }
 
 /* ---- a connection
@@ -292,46 +204,12 @@ xen_start(struct dev *d)
     if (rc < 0)
         return rc;
     x.domid = (unsigned)strtoul(value, NULL, 10);
-    rc = grant_mapped(&x, RING_PAGES, x.ring_ref, &x.rings);
+    rc = grant_mapped(&x, RING_PAGES, d->ring_ref, &d->rings);
     if (!rc)
         rc = grant_mapped(&x, PAGES, d->ref, &data);
     for (unsigned i = 0; !rc && i < PAGES; i++)
         d->page[i] = data + (size_t)i * PAGE;
     return rc;
-}
-
-static unsigned
-least(uint64_t a, uint64_t b)
-{
-    return (unsigned)(a < b ? a : b);
-}
-
-static int
-xen_connect(struct dev *d, const struct shape *s)
-{
-    struct xen *x = d->private;
-    int rc;
-
-    if (!xen_reset(d))
-        return -ETIMEDOUT;
-    d->got = *s;
-    d->got.queues =
-        least(s->queues, back_number(x, "multi-queue-max-queues", 1));
-    d->got.order = least(s->order, back_number(x, "max-ring-page-order", 0));
-    d->indirect = (unsigned)back_number(x, "feature-max-indirect-segments", 0);
-    for (unsigned q = 0; q < d->got.queues; q++)
-        d->ring[q] = x->rings + (size_t)PAGE * (q << d->got.order);
-    front_reset(d);
-    rc = xen_nodes(d, &d->got);
-    if (rc)
-        return rc;
-    say_state(d, 3);
-    if (!state_comes(d, 4))
-        return -ECONNREFUSED;
-    say_state(d, 4);
-    d->sectors = back_number(x, "sectors", 0);
-    d->readonly = back_number(x, "info", 0) & 4;
-    return 0;
 }
 
 static int
@@ -340,18 +218,17 @@ xen_open(struct dev *d, const struct shape *s)
     int rc = d->private ? 0 : xen_start(d);
 
     if (!rc)
-        rc = xen_connect(d, s);
+        rc = bus_connect(d, s);
     if (rc)
         fprintf(stderr, "hostile: vbd %s: %s (back-end's state %d)\n", d->name,
-                strerror(-rc), d->private ? xen_state(d) : 0);
+                strerror(-rc), d->private ? bus_state(d) : 0);
     return rc;
 }
 
 static void
 xen_close(struct dev *d)
 {
-    say_state(d, 6);
-    if (!state_comes(d, 6))
+    if (!bus_close(d))
         fprintf(stderr, "hostile: vbd %s: the back-end does not close\n",
                 d->name);
 }
@@ -367,7 +244,6 @@ const struct transport transport_xen = {
     .strange = xen_strange,
     .write = xen_write,
     .rm = xen_rm,
-    .state = xen_state,
-    .nodes = xen_nodes,
-    .reset = xen_reset,
+    .back = xen_back,
+    .ports = xen_ports,
 };

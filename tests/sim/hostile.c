@@ -270,7 +270,7 @@ static void
 requests(void)
 {
     static struct dev h, g;
-    struct tally t;
+    struct soaked t;
 
     world_new(2, &h, &g);
     CHECK(soak(&h, 200000, &t));
@@ -297,7 +297,7 @@ static uint64_t
 trace_of(uint64_t seed)
 {
     static struct dev h, g;
-    struct tally t;
+    struct soaked t;
 
     world_new(seed, &h, &g);
     CHECK(soak(&h, 5000, &t));
