@@ -154,7 +154,7 @@ build_coverage()
     [ -f "$dir/Makefile" ] || ( cd "$dir" &&
         "$top/configure" -q CC=gcc CFLAGS='-O0 -g --coverage' ) || return 1
     tests=$(make -s -C "$dir" list-tests | grep -v scramble |
-        grep -E 'unit/((channel|config|disk|xenbus)_|daemon_[lr])')
+        grep -E 'unit/((channel|config|disk|xenbus)_|daemon_[klr])')
     # shellcheck disable=SC2086
     make -s -C "$dir" -j"$(nproc)" $tests || return 1
     find "$dir" -name '*.gcda' -delete
@@ -165,7 +165,8 @@ build_coverage()
     done
     tests/coverage/branches "$dir" "$top" tests/coverage/explained \
         'src/channel/*.c' src/disk/tables.c src/disk/disks.c \
-        src/config/diff.c src/reload.c src/lastconf.c src/xenbus/resume.c
+        src/disk/unit_mend.c src/keep.c src/config/diff.c src/config/copy.c \
+        src/config/live.c src/reload.c src/lastconf.c src/xenbus/resume.c
 }
 
 # A tarball builds, installs, uninstalls and leaves nothing behind.  Its tests

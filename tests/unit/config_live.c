@@ -165,6 +165,11 @@ bad_edits(void)
         "expected the name of a layer or its number, 0 to 1, found \"2\"\n");
     bad(c, CONF_REPLACE, "pp", "plugin = \"q\"",
         "expected the name of a layer or its number, 0 to 1, found \"pp\"\n");
+    bad(c, CONF_REMOVE, "1x", NULL,
+        "expected the name of a layer or its number, 0 to 1, found \"1x\"\n");
+    bad(c, CONF_REMOVE, "000000", NULL,
+        "expected the name of a layer or its number, 0 to 1, found "
+        "\"000000\"\n");
     bad(c, CONF_INSERT, "0", "plugin = \"p\"",
         "layer:1: name: expected another name for this layer, found \"p\" as "
         "at line 1\n");

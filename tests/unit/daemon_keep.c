@@ -302,6 +302,24 @@ no_place(void)
     remove_all();
 }
 
+/* Something is in the way of its name: the table is a memfd's after all. */
+static void
+no_name(void)
+{
+    first_life(0);
+    CHECK(!mkdir(in_folder("vbd.9.9"), 0700));
+    connect_disk("vbd.9.9", 'w');
+    CHECK(strstr(said, ".new.vbd.9.9: can't be renamed"));
+    CHECK(strstr(said, "table of vbd.9.9 is in no place that outlives"));
+    CHECK_STR(trail, "+vbd.9.9 ");
+    CHECK(!there_is(".new.vbd.9.9"));
+    clear();
+    keep_table(&k, "vbd.8.8", -1); /* no table at all */
+    CHECK_STR(trail, "");
+    CHECK(!there_is("vbd.8.8"));
+    remove_all();
+}
+
 /* Names that are no key get nothing, and do nothing. */
 static void
 bad_keys(void)
@@ -533,6 +551,7 @@ main(int argc, char **argv)
     TEST(in_files);
     TEST(gone_on_from);
     TEST(no_place);
+    TEST(no_name);
     TEST(bad_keys);
     TEST(left_by_others);
     TEST(stored_before);

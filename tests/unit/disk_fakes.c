@@ -137,8 +137,10 @@ chain_new(struct chain **c, struct loop *l, const struct chain_spec *spec,
           const struct chain_events *ev, void *ctx, char *why, size_t n)
 {
     (void)l;
-    (void)why;
-    (void)n;
+    if (fake.new_error) {
+        snprintf(why, n, "there is no such plugin");
+        return fake.new_error;
+    }
     fake.chains++;
     fake.chain_events = ev;
     fake.chain_ctx = ctx;
@@ -241,7 +243,7 @@ chain_reserve(struct chain *c, unsigned depth)
 {
     (void)c;
     fake.reserved = depth;
-    return 0;
+    return fake.reserve_error;
 }
 
 struct chain_req *
@@ -522,9 +524,9 @@ local_share_dup(struct local_share *to, const struct local_share *from)
 void
 log_line(enum blk_level level, const struct log_fields *f, const char *fmt, ...)
 {
-    (void)level;
     (void)f;
     (void)fmt;
+    fake.warnings += level == BLK_WARN;
 }
 
 bool
@@ -532,5 +534,5 @@ log_allowed(struct log_limit *l, uint64_t now_ns)
 {
     (void)l;
     (void)now_ns;
-    return true;
+    return !fake.log_full;
 }

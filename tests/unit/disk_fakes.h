@@ -15,8 +15,10 @@ struct fakes {
     struct loop control, data;
     uint64_t now;           /* ns; it goes on with each look */
     bool control_is_faster; /* it runs what it is sent at once */
+    unsigned warnings;      /* in the log */
+    bool log_full;          /* of what has a limit of its rate */
     /* chain */
-    int start_error, replace_error;
+    int new_error, reserve_error, start_error, replace_error;
     unsigned chains, chain_starts, chain_stops, chain_frees, replaces;
     struct chain_req *sent[64]; /* submitted, not ended */
     unsigned nsent;

@@ -145,6 +145,134 @@ recovery_that_fails_may_be_tried_again(void)
     teardown(d);
 }
 
+static struct disk *
+quarantined_disk(void)
+{
+    struct disk *d = connect_disk();
+
+    fake.chain_events->fatal(fake.chain_ctx, -EIO, "the medium went away");
+    fake_run();
+    CHECK_STR(trail, "ocs");
+    return d;
+}
+
+static void
+recover_works(struct disk *d)
+{
+    struct chan_io io;
+
+    fake.new_error = fake.reserve_error = fake.start_error = 0;
+    disk_recover(d, stepped, NULL);
+    fake_run();
+    CHECK(!fake.lossy);
+    fake_request(&io, BLK_READ, 0, 512);
+    CHECK_EQ(fake.nsent, 1);
+    fake_end(0);
+    CHECK_EQ(fake.last_error, 0);
+    teardown(d);
+}
+
+/* The old chain is gone by then; the front-end hears errors all the while. */
+static void
+no_chain_can_be_made(void)
+{
+    struct chan_io io;
+    struct disk *d;
+
+    setup();
+    d = quarantined_disk();
+    fake.new_error = -ENOENT;
+    for (int i = 0; i < 2; i++) {
+        disk_recover(d, stepped, NULL);
+        fake_run();
+        CHECK_STR(sentence, "there is no such plugin");
+        fake_request(&io, BLK_READ, 0, 512);
+        CHECK_EQ(fake.last_error, -EIO);
+    }
+    CHECK_STR(trail, "ocsp!p!");
+    CHECK(fake.lossy);
+    recover_works(d);
+}
+
+static void
+chain_has_no_room_for_the_ring(void)
+{
+    struct disk *d;
+
+    setup();
+    d = quarantined_disk();
+    fake.reserve_error = -ENOMEM;
+    disk_recover(d, stepped, NULL);
+    fake_run();
+    CHECK_STR(trail, "ocsp!");
+    CHECK(fake.lossy);
+    recover_works(d);
+}
+
+static void
+new_connection_finds_no_medium(void)
+{
+    struct chan_params p = { .queues = 1 };
+    struct disk *d;
+
+    setup();
+    d = quarantined_disk();
+    disk_disconnect(d, disconnected);
+    fake_run();
+    fake_idle();
+    fake_run();
+    disk_recover(d, stepped, NULL);
+    fake_run();
+    CHECK_STR(trail, "ocsdp!");
+    CHECK(strstr(sentence, "no front-end is connected"));
+    fake.start_error = -ENODEV;
+    disk_connect(d, &p, NULL, connected);
+    fake_run();
+    CHECK_STR(trail, "ocsdp!c!");
+    fake.start_error = 0;
+    disk_connect(d, &p, NULL, connected);
+    fake_run();
+    CHECK_STR(trail, "ocsdp!c!c");
+    teardown(d);
+}
+
+static void
+paused_disk_is_resumed_first(void)
+{
+    struct disk *d;
+
+    setup();
+    d = quarantined_disk();
+    disk_pause(d, stepped, NULL);
+    fake_run();
+    disk_recover(d, stepped, NULL);
+    fake_run();
+    CHECK_STR(trail, "ocspp!");
+    CHECK(strstr(sentence, "resume it first"));
+    disk_resume(d, stepped, NULL);
+    fake_run();
+    recover_works(d);
+}
+
+static void
+throttling_is_told_at_a_rate(void)
+{
+    struct disk *d;
+    unsigned before;
+
+    setup();
+    d = connect_disk();
+    before = fake.warnings;
+    for (int i = 0; i < 4; i++) {
+        fake.log_full = i % 2;
+        fake.chan_ops->throttled(fake.chan_ctx);
+        fake_run();
+    }
+    CHECK_EQ(fake.warnings - before, 2);
+    CHECK_STR(trail, "oc");
+    teardown(d);
+}
+
 static void
 broken_ring_is_not_recovered(void)
 {
@@ -188,6 +316,11 @@ main(int argc, char **argv)
     TEST(fatal_layer_is_mended_by_a_new_connection);
     TEST(fatal_layer_is_mended_by_command);
     TEST(recovery_that_fails_may_be_tried_again);
+    TEST(no_chain_can_be_made);
+    TEST(chain_has_no_room_for_the_ring);
+    TEST(new_connection_finds_no_medium);
+    TEST(paused_disk_is_resumed_first);
+    TEST(throttling_is_told_at_a_rate);
     TEST(broken_ring_is_not_recovered);
     TEST(broken_ring_is_told);
     return test_end();
