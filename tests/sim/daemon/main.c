@@ -24,6 +24,7 @@
 
 struct total {
     uint64_t runs, requests, kills, crashes, reloads, points, sim_ns;
+    uint64_t died; /* runs in which the daemon did, once or more */
     uint64_t tally[TALLY_COUNT];
     bool failed;
     uint64_t seed, kill_at, kill_again;
@@ -43,6 +44,7 @@ add(struct total *t, const struct plan *p, const struct result *r)
     t->requests += r->requests;
     t->kills += r->kills;
     t->crashes += r->crashes;
+    t->died += r->kills || r->crashes;
     t->reloads += r->reloads;
     t->points += r->points;
     t->sim_ns += r->sim_ns - 1000000000;
@@ -89,6 +91,7 @@ sum(struct total *all, const struct total *t)
     all->requests += t->requests;
     all->kills += t->kills;
     all->crashes += t->crashes;
+    all->died += t->died;
     all->reloads += t->reloads;
     all->sim_ns += t->sim_ns;
     for (int i = 0; i < TALLY_COUNT; i++)
@@ -129,10 +132,11 @@ static int
 say(const struct total *t, double took)
 {
     say_tally(t);
-    printf("%" PRIu64 " runs, %.2f simulated hours, %" PRIu64
-           " requests, %" PRIu64 " kills, %" PRIu64 " power failures, "
-           "%" PRIu64 " reloads, %.0f runs/s\n",
-           t->runs, (double)t->sim_ns / 3.6e12, t->requests, t->kills,
+    printf("%" PRIu64 " runs, %" PRIu64
+           " of them with a kill or a power failure, %.2f simulated hours, "
+           "%" PRIu64 " requests, %" PRIu64 " kills, %" PRIu64
+           " power failures, %" PRIu64 " reloads, %.0f runs/s\n",
+           t->runs, t->died, (double)t->sim_ns / 3.6e12, t->requests, t->kills,
            t->crashes, t->reloads, (double)t->runs / took);
     if (!t->failed)
         return 0;
@@ -173,12 +177,19 @@ run_jobs(const struct work *w)
             all.failed = true;
     }
     for (job = 0; job < w->jobs; job++) {
-        if (all.failed && !t[job].failed && !all.why[0])
+        if (all.failed && !t[job].failed && !all.why[0]) {
+            all.seed = t[job].seed;
             snprintf(all.why, sizeof all.why,
                      "a job died; it was at seed %" PRIu64 ", point %" PRIu64,
                      t[job].seed, t[job].kill_at);
+        }
         sum(&all, &t[job]);
     }
+    if (w->steps)
+        printf("seed %" PRIu64 ", each of its %" PRIu64 " points\n", w->seed,
+               w->to - w->from);
+    else
+        printf("seeds %" PRIu64 " to %" PRIu64 "\n", w->from, w->to - 1);
     rc = say(&all, seconds() - began);
     munmap(t, w->jobs * sizeof *t);
     return rc;
@@ -198,7 +209,7 @@ run_one(uint64_t seed, uint64_t kill_at, uint64_t kill_again)
 
     plan_run(&p, &r);
     add(&t, &p, &r);
-    printf("trace %016" PRIx64 "\n", r.trace);
+    printf("trace %016" PRIx64 "\nseed %" PRIu64 "\n", r.trace, seed);
     return say(&t, seconds() - began);
 }
 
