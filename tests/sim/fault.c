@@ -232,6 +232,7 @@ static const struct scenario {
 } scenario[] = {
     { "attach", attach, 5 },           { "restart", restart, 5 },
     { "load", fault_load, 0 },         { "reload", fault_reload, 2 },
+    { "chain", fault_chain, 2 },       { "recover", fault_recover, 2 },
     { "commands", fault_commands, 1 }, { "local", fault_local, 2 },
 };
 

@@ -31,6 +31,8 @@ void fault_guest(struct rig *);
 /* fault_person.c: what a person or a program asks of the daemon. */
 void fault_load(const struct point *);
 void fault_reload(const struct point *);
+void fault_chain(const struct point *);
+void fault_recover(const struct point *);
 void fault_commands(const struct point *);
 void fault_local(const struct point *);
 

@@ -134,6 +134,147 @@ fault_reload(const struct point *p)
     rig_end(&r);
 }
 
+/* ---- a chain is changed by command --------------------------------------- */
+
+static void
+written_down(void *ctx)
+{
+    (void)ctx;
+}
+
+static void
+rechained(void *ctx, int status, const char *why, uint64_t took_ns)
+{
+    struct reloading *l = ctx;
+
+    (void)took_ns;
+    l->answers++;
+    l->status = status;
+    snprintf(l->why, sizeof l->why, "%s", why ? why : "");
+    if (status) {
+        conf_unref(l->to);
+        return;
+    }
+    conf_unref(l->rig->conf);
+    l->rig->conf = l->to;
+    xenbus_reload(l->rig->xenbus, l->to);
+}
+
+/* As src/live.c does it. */
+static void
+rechain(struct rig *r, struct reloading *l, const struct conf_edit *edit)
+{
+    struct disk *d = disks_find(r->disks, "a");
+
+    *l = (struct reloading){ .rig = r };
+    REQUIRE(d);
+    l->to = conf_edit(r->conf, "a", disk_conf(d), edit, l->why, sizeof l->why);
+    if (!l->to)
+        return;
+    disks_rechain(r->disks, d, l->to, conf_disk(l->to, "a"), written_down,
+                  rechained, l);
+    for (int i = 0; i < 200 && !l->answers; i++)
+        rig_run(r, SECOND / 10);
+}
+
+/* A layer comes while requests are on their way; and goes without a fault. */
+void
+fault_chain(const struct point *p)
+{
+    static const struct conf_edit in = {
+        .kind = CONF_INSERT,
+        .at = "0",
+        .layer = "plugin = \"trace\"; file = \"/trace\""
+    };
+    static const struct conf_edit out = { .kind = CONF_REMOVE, .at = "trace" };
+    struct reloading l;
+    struct rig r;
+
+    rig_new(&r, rig_plain);
+    fault_guest(&r);
+    guest_work(&r.guest);
+    point_begin(p);
+    rechain(&r, &l, &in);
+    point_end(p);
+    CHECK_EQ(l.answers, l.to != NULL);
+    if (!l.to || l.status)
+        CHECK(point_failed && l.why[0]);
+    fault_check_guest(&r, p);
+    guest_work(&r.guest);
+    CHECK(rig_until(&r, guest_answered, &r.guest, 20 * SECOND));
+    if (p->kind == ALLOC)
+        CHECK_EQ(r.guest.errors, 0);
+    if (l.to && !l.status) {
+        rechain(&r, &l, &out);
+        CHECK_EQ(l.answers, 1);
+        CHECK_EQ(l.status, 0);
+    }
+    fault_check_neighbour(&r);
+    fault_check_works_again(&r);
+    rig_end(&r);
+}
+
+/* ---- a disk that failed comes back --------------------------------------- */
+
+static void
+mended(void *ctx, struct disk *d, int status, const char *why)
+{
+    struct reloading *l = ctx;
+
+    (void)d;
+    l->answers++;
+    l->status = status;
+    snprintf(l->why, sizeof l->why, "%s", why ? why : "");
+}
+
+static void
+mend(struct rig *r, struct reloading *l)
+{
+    struct disk *d = disks_find(r->disks, "a");
+
+    *l = (struct reloading){ .rig = r };
+    REQUIRE(d);
+    disk_recover(d, mended, l);
+    for (int i = 0; i < 200 && !l->answers; i++)
+        rig_run(r, SECOND / 10);
+    CHECK_EQ(l->answers, 1);
+}
+
+/* By a flush that failed; its medium is well again. */
+void
+fault_recover(const struct point *p)
+{
+    static const struct sim_faults bad = { .sync = 1000000 }, none = { 0 };
+    struct reloading l;
+    struct rig r;
+    unsigned errors;
+
+    rig_new(&r, rig_plain);
+    fault_guest(&r);
+    sim_file_faults(r.sim, "/a.img", &bad);
+    guest_work(&r.guest);
+    REQUIRE(rig_until(&r, guest_answered, &r.guest, 10 * SECOND));
+    sim_file_faults(r.sim, "/a.img", &none);
+    guest_read(&r.guest, 0);
+    REQUIRE(rig_until(&r, guest_answered, &r.guest, 10 * SECOND));
+    CHECK(r.guest.errors > 1);
+    point_begin(p);
+    mend(&r, &l);
+    point_end(p);
+    if (l.status) {
+        CHECK(point_failed);
+        mend(&r, &l);
+        CHECK_EQ(l.status, 0);
+    }
+    errors = r.guest.errors;
+    guest_work(&r.guest);
+    CHECK(rig_until(&r, guest_answered, &r.guest, 20 * SECOND));
+    CHECK_EQ(r.guest.errors, errors);
+    fault_check_neighbour(&r);
+    fault_check_works_again(&r);
+    rig_end(&r);
+}
+
 /* ---- commands ------------------------------------------------------------ */
 
 static int
