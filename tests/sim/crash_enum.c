@@ -11,9 +11,9 @@
  *   torn         one ends, or begins, at each of its sectors; what came before
  *                is there
  *   backwards    all of them, the last one first
- *   garbage      a sector of data whose write is under way holds anything; the
- *                tables of an image have no sums by which it could know, and
- *                trust the medium not to do that
+ *   garbage      a sector of data whose write is under way holds anything, and
+ *                the rest is there, or not, or some of it; an image's tables
+ *                have no sums, and trust the medium not to do that
  *   interrupted  after one of these, a crash at each step of opening it, and
  *                again some of what that may leave
  *   deaths       the program alone dies: all is there but what was under way,
@@ -30,7 +30,6 @@
 #include "tests/test.h"
 
 enum {
-    FILES = 2,
     CHANGES = 64, /* moments with more are left out */
     ALL_SUBSETS = 10,
     SOME = 24,    /* of subsets, of sectors of each */
@@ -44,7 +43,7 @@ struct moment {
         const char *name;
         uint8_t *bytes; /* NULL: there is no such file */
         uint64_t size;
-    } file[FILES];
+    } file[CRASH_FILES];
     struct change {
         unsigned file;
         struct sim_unsynced u;
@@ -64,13 +63,14 @@ struct choice {
     uint64_t garbage_at, garbage_end; /* bytes of it */
 };
 
-static uint64_t enum_every;
-static uint64_t enum_dice;
+static uint64_t enum_every, enum_dice;
+static bool enum_garbage; /* none but those with garbage */
 
 void
-crash_enum_set(uint64_t every)
+crash_enum_set(uint64_t every, bool garbage)
 {
     enum_every = every;
+    enum_garbage = garbage;
 }
 
 bool
@@ -104,9 +104,9 @@ see_change(void *data, const struct sim_unsynced *u)
     struct change *c = &m->change[m->n];
     unsigned f = 0;
 
-    while (f < FILES && strcmp(m->file[f].name, u->name) != 0)
+    while (f < CRASH_FILES && strcmp(m->file[f].name, u->name) != 0)
         f++;
-    if (f == FILES)
+    if (f == CRASH_FILES)
         return;
     if (m->n == CHANGES) {
         m->too_many = true;
@@ -126,11 +126,12 @@ see_change(void *data, const struct sim_unsynced *u)
 static struct moment *
 moment_take(void)
 {
-    static const char *const names[FILES] = { "/image", "/base" };
+    static const char *const names[CRASH_FILES] = { "/image", "/base",
+                                                    "/data" };
     struct moment *m = calloc(1, sizeof(*m));
 
     REQUIRE(m);
-    for (unsigned i = 0; i < FILES; i++) {
+    for (unsigned i = 0; i < CRASH_FILES; i++) {
         struct content *f = &m->file[i];
 
         f->name = names[i];
@@ -150,7 +151,7 @@ moment_free(struct moment *m)
 {
     for (unsigned i = 0; i < m->n; i++)
         free((void *)(uintptr_t)m->change[i].u.data);
-    for (unsigned i = 0; i < FILES; i++)
+    for (unsigned i = 0; i < CRASH_FILES; i++)
         free(m->file[i].bytes);
     free(m);
 }
@@ -213,7 +214,7 @@ change_part(struct content *f, const struct change *c, uint64_t from,
 
 static void
 choice_apply(const struct moment *m, const struct choice *x, unsigned i,
-             struct content file[FILES])
+             struct content file[CRASH_FILES])
 {
     const struct change *c = &m->change[i];
     struct content *f = &file[c->file];
@@ -237,9 +238,9 @@ choice_apply(const struct moment *m, const struct choice *x, unsigned i,
 static void
 media_put(const struct moment *m, const struct choice *x)
 {
-    struct content file[FILES];
+    struct content file[CRASH_FILES];
 
-    for (unsigned i = 0; i < FILES; i++) {
+    for (unsigned i = 0; i < CRASH_FILES; i++) {
         file[i] = m->file[i];
         if (!file[i].bytes)
             continue;
@@ -249,7 +250,7 @@ media_put(const struct moment *m, const struct choice *x)
     }
     for (unsigned i = 0; i < m->n; i++)
         choice_apply(m, x, x->backwards ? m->n - 1 - i : i, file);
-    for (unsigned i = 0; i < FILES; i++) {
+    for (unsigned i = 0; i < CRASH_FILES; i++) {
         if (!file[i].bytes)
             continue;
         sim_file_make(w.sim, file[i].name, file[i].size);
@@ -293,13 +294,21 @@ state_look(bool killed)
 static struct crash_world *before;
 
 static void
+world_restore(void)
+{
+    memcpy(&w, before, offsetof(struct crash_world, guest));
+    guest_restore(&w.guest, &before->guest);
+}
+
+static void
 state_make(const struct moment *m, const struct choice *x)
 {
-    w = *before;
+    world_restore();
     w.guest.garbage = x->garbage >= 0;
     media_put(m, x);
     crash_judge(false);
     shared->states++;
+    shared->apart += w.stack->apart;
 }
 
 static void
@@ -414,28 +423,44 @@ is_data(const struct change *c, uint64_t at)
 
     if (w.stack->coarse)
         return false;
-    if (c->file == 0 ? w.stack->raw != 0 : w.stack->base == CRASH_RAW)
+    if (c->file == 0   ? w.stack->raw != 0
+        : c->file == 1 ? w.stack->base == CRASH_RAW
+                       : true)
         return true;
     memcpy(&id, p, 8);
     return !memcmp(p, p + 8, 504) && id >= CRASH_BASE && id < 1ull << 40;
+}
+
+/* The rest of the moment is there, or nothing of it, or some: what a sector
+ * with garbage stands for may be named by nothing that is durable. */
+static void
+try_garbage_at(const struct moment *m, unsigned i, uint64_t at)
+{
+    for (unsigned rest = 0; rest < 3; rest++) {
+        struct choice x = rest == 0   ? choice_first(m->n)
+                          : rest == 1 ? choice_none()
+                                      : choice_some(m);
+
+        x.take[i] = true;
+        x.sectors = 0;
+        x.garbage = (int)i;
+        x.garbage_at = at;
+        x.garbage_end = at + 512;
+        state_try(m, &x, false, &shared->garbage);
+    }
 }
 
 static void
 try_garbage(const struct moment *m)
 {
     for (unsigned i = 0; i < m->n; i++) {
-        struct choice x = choice_first(m->n);
         const struct sim_unsynced *u = &m->change[i].u;
 
-        x.garbage = (int)i;
         if (!u->under_way || u->kind != SIM_WRITE || (u->off | u->len) % 512)
             continue;
         for (uint64_t at = 0; at < u->len && at < TEARS * 512; at += 512) {
-            if (!is_data(&m->change[i], at))
-                continue;
-            x.garbage_at = at;
-            x.garbage_end = at + 512;
-            state_try(m, &x, false, &shared->garbage);
+            if (is_data(&m->change[i], at))
+                try_garbage_at(m, i, at);
         }
     }
 }
@@ -513,11 +538,13 @@ enumerate(void)
     REQUIRE(before);
     *before = w;
     shared->moments++;
+    try_garbage(m);
+    if (enum_garbage)
+        _exit(0);
     try_prefixes(m);
     try_subsets(m);
     try_tears(m);
     try_backwards(m);
-    try_garbage(m);
     try_deaths(m);
     try_interrupts(m);
     _exit(0);

@@ -12,8 +12,8 @@
 #include "tests/test.h"
 
 struct wish {
-    uint64_t states, seed;
-    bool one, commits;
+    uint64_t states, seed, every;
+    bool one, commits, garbage;
     const char *record;
 };
 
@@ -36,9 +36,12 @@ read_wish(struct wish *wish, int argc, char **argv)
         } else if (!strcmp(argv[i], "--commits")) {
             wish->commits = strtoull(argv[i + 1], NULL, 0) != 0;
         } else if (!strcmp(argv[i], "--enumerate")) {
-            crash_enum_set(strtoull(argv[i + 1], NULL, 0));
+            wish->every = strtoull(argv[i + 1], NULL, 0);
+        } else if (!strcmp(argv[i], "--garbage")) {
+            wish->garbage = strtoull(argv[i + 1], NULL, 0) != 0;
         }
     }
+    crash_enum_set(wish->every, wish->garbage);
 }
 
 static void
@@ -83,10 +86,11 @@ crash_main(int argc, char **argv, crash_pick pick)
     printf("%" PRIu64 " crash states: %" PRIu64 " kills, %" PRIu64
            " while opening, %" PRIu64 " with leaks; %" PRIu64
            " clean ends, %" PRIu64 " resized, %" PRIu64 " commits, %" PRIu64
-           " to the end, %" PRIu64 " flushes, %" PRIu64 " errors\n",
+           " to the end, %" PRIu64 " with a data file, %" PRIu64
+           " flushes, %" PRIu64 " errors\n",
            shared->states, shared->kills, shared->recovering, shared->leaked,
            shared->clean, shared->grown, shared->commits, shared->folded,
-           shared->flushes, shared->errors);
+           shared->apart, shared->flushes, shared->errors);
     if (crash_enumerates())
         crash_enum_print();
     return shared->failed;

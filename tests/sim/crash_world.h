@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * crash_world.h: what the parts of the crash programs know of each other: the
- * world of a seed and its lives (qcow2_crash.c), all states of one moment
- * (crash_enum.c), seeds and what is counted (crash_main.c).
+ * world of a seed and its lives (qcow2_crash.c), what its media hold at first
+ * (crash_media.c), all states of one moment (crash_enum.c), seeds and what is
+ * counted (crash_main.c).
  */
 #ifndef TESTS_SIM_CRASH_WORLD_H
 #define TESTS_SIM_CRASH_WORLD_H
@@ -11,9 +12,11 @@
 #include "tests/sim/qcow2_crash.h"
 #include "tests/sim/qcow2_guest.h"
 
+enum { CRASH_FILES = 3, CRASH_BASE_BITS = 12, CRASH_RAW_MOST = 64 << 10 };
+
 struct crash_shared {
     uint64_t states, recovering, kills, leaked, flushes, clean, errors, grown;
-    uint64_t commits, folded;
+    uint64_t commits, folded, apart;
     int failed;
     /* All states of a moment. */
     uint64_t wanted; /* states */
@@ -41,10 +44,11 @@ struct crash_world {
     unsigned n;
     struct loop *loop;
     struct chain *chain;
-    struct guest guest;
     struct chain_op op;
-    int status;                /* 1: under way */
-    struct log_writes *log[2]; /* of the image, and of what is below */
+    int status; /* 1: under way */
+    /* Of the image, of what is below, of its data file. */
+    struct log_writes *log[CRASH_FILES];
+    struct guest guest; /* last: see world_restore() */
 };
 
 extern struct crash_shared *shared;
@@ -57,10 +61,18 @@ void crash_step_done(struct chain_op *, int error);
 /* What the media hold; closed: after a clean end. */
 void crash_judge(bool closed);
 
+/* ---- crash_media.c ------------------------------------------------------- */
+
+void crash_world_make(uint64_t seed, crash_pick);
+/* A hash of a whole file. */
+uint64_t crash_hash(const char *name);
+/* What nobody wrote, in the sector at that byte. */
+void crash_stamp_before(uint8_t *sector, uint64_t at);
+
 /* ---- crash_enum.c -------------------------------------------------------- */
 
-/* Each so many moments; 0: none. */
-void crash_enum_set(uint64_t every);
+/* Each so many moments, 0: none; garbage: of their states those with some. */
+void crash_enum_set(uint64_t every, bool garbage);
 bool crash_enumerates(void);
 /* After a step of the world. */
 void crash_enum_look(void);

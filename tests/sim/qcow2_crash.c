@@ -9,7 +9,7 @@
 #include "plugins/qcow2/format.h"
 #include "tests/test.h"
 
-enum { CRASHES = 25, BASE_BITS = 12 };
+enum { CRASHES = 25 };
 
 struct crash_shared *shared;
 struct crash_world w;
@@ -36,20 +36,6 @@ static uint64_t
 dice(uint64_t n)
 {
     return sim_below(w.sim, n);
-}
-
-/* A hash of a whole file. */
-static uint64_t
-file_hash(const char *name)
-{
-    const size_t n = (size_t)sim_file_size(w.sim, name);
-    uint64_t *p = calloc(1, n + 8), hash = n;
-
-    sim_file_get(w.sim, name, 0, p, n);
-    for (size_t i = 0; i < n / 8 + 1; i++)
-        hash = (hash ^ p[i]) * 0x9e3779b97f4a7c15ull + (hash >> 29);
-    free(p);
-    return hash;
 }
 
 /* ---- steps of the chain -------------------------------------------------- */
@@ -120,7 +106,8 @@ image_layer(void)
     return NULL;
 }
 
-/* A few bytes, or as much as needs a larger L1. */
+/* A few bytes, or as much as needs a larger L1; a data file is as long, and
+ * kept in memory. */
 static void
 resize_begin(void)
 {
@@ -128,7 +115,7 @@ resize_begin(void)
     char bytes[24];
 
     w.asked = w.size + 4096 * (1 + dice(4));
-    if (dice(2))
+    if (dice(2) && (!w.stack->apart || (reach < 1 << 20 && w.size < 2 << 20)))
         w.asked += reach / 8 << w.f.cluster_bits;
     snprintf(bytes, sizeof(bytes), "%" PRIu64, w.asked);
     if (person_says(w.chain, image_layer(), "resize", bytes, NULL, w.told))
@@ -226,6 +213,8 @@ commit_end(uint64_t *events)
     w.n = spec.n;
     w.folded = true;
     shared->folded++;
+    if (dice(2)) /* before a guest's flush covers what was copied last */
+        *events = dice(40);
     guest_cluster(&w.guest, chain_limits(w.chain)->discard_align / 512);
     w.status = 1;
     chain_resume(w.chain, &w.op);
@@ -282,12 +271,14 @@ judge_image(const char *name, unsigned cluster_bits, bool closed)
 static void
 judge_raw(void)
 {
-    uint64_t id;
+    uint8_t is[CRASH_RAW_MOST], was[512];
 
-    for (uint64_t at = 0; at < w.stack->raw; at += 8) {
-        sim_file_get(w.sim, "/image", at, &id, 8);
-        if (id != ((at - at % 512) ^ 0x5a5a5a5a))
-            wrong("byte %" PRIu64 " before the data was written to", at);
+    sim_file_get(w.sim, "/image", 0, is, w.stack->raw);
+    for (uint64_t at = 0; at < w.stack->raw; at += 512) {
+        crash_stamp_before(was, at);
+        if (memcmp(is + at, was, 512) != 0)
+            wrong("sector %" PRIu64 " before the data was written to",
+                  at / 512);
     }
 }
 
@@ -298,7 +289,7 @@ crash_judge(bool closed)
 
     judge_raw();
     if (w.begun && w.stack->base == CRASH_QCOW2)
-        judge_image("/base", BASE_BITS, closed);
+        judge_image("/base", CRASH_BASE_BITS, closed);
     if (w.folded || w.stack->raw)
         return;
     found = judge_image("/image", w.f.cluster_bits, closed);
@@ -308,7 +299,7 @@ crash_judge(bool closed)
     if (found.high && !found.dirty && w.f.version >= 3)
         wrong("%" PRIu64 " leaks without a mark", found.high);
     if (w.stack->base != CRASH_NO_BASE && !w.begun &&
-        file_hash("/base") != w.base)
+        crash_hash("/base") != w.base)
         wrong("what is below was written to");
     shared->leaked += found.high != 0;
 }
@@ -324,6 +315,7 @@ crash(void)
     else
         sim_crash(w.sim);
     shared->states++;
+    shared->apart += w.stack->apart;
     shared->kills += kill;
     guest_lost(&w.guest);
     w.loop->ops->free(w.loop);
@@ -344,6 +336,8 @@ faults_begin(void)
 
     if (w.guest.faulty)
         sim_file_faults(w.sim, "/image", &faults);
+    if (w.guest.faulty && w.stack->apart && dice(2))
+        sim_file_faults(w.sim, "/data", &faults);
     if (w.guest.faulty && w.commits && dice(2))
         sim_file_faults(w.sim, "/base", &faults);
 }
@@ -354,6 +348,8 @@ faults_end(void)
     static const struct sim_faults none;
 
     sim_file_faults(w.sim, "/image", &none);
+    if (w.stack->apart)
+        sim_file_faults(w.sim, "/data", &none);
     if (w.commits)
         sim_file_faults(w.sim, "/base", &none);
 }
@@ -426,135 +422,19 @@ live(bool killed)
 /* ---- seeds --------------------------------------------------------------- */
 
 static void
-stamp_image(uint8_t *sector, uint64_t number)
-{
-    guest_stamp(sector, number + 1);
-    if (w.stack->seal)
-        w.stack->seal(sector, number);
-}
-
-static void
-stamp_base(uint8_t *sector, uint64_t number)
-{
-    guest_stamp(sector, number + CRASH_BASE);
-    if (w.stack->seal_base)
-        w.stack->seal_base(sector, number);
-}
-
-static void
-file_make(const char *name, const struct image_format *f,
-          void (*stamp)(uint8_t *sector, uint64_t number))
-{
-    /* Each cluster that a discard sets free becomes a hole. */
-    static const struct blk_file_info blocks = {
-        .block = 512, .physical = 4096, .mem_align = 1, .discard_align = 512
-    };
-    size_t len;
-    uint8_t *p = image_make(f, &len, stamp);
-
-    sim_file_make(w.sim, name, 0);
-    sim_file_describe(w.sim, name, &blocks);
-    sim_file_put(w.sim, name, 0, p, len);
-    free(p);
-}
-
-/* What is below; every sector of it has data, or every fourth cluster. */
-static void
-base_make(void)
-{
-    const struct image_format f = {
-        3, BASE_BITS, 4, false, false, w.f.size, 4
-    };
-    uint8_t sector[512];
-
-    if (w.stack->base == CRASH_QCOW2) {
-        file_make("/base", &f, stamp_base);
-    } else {
-        sim_file_make(w.sim, "/base", w.f.size);
-        for (uint64_t s = 0; s < w.guest.sectors; s++) {
-            stamp_base(sector, s);
-            sim_file_put(w.sim, "/base", s * 512, sector, 512);
-        }
-    }
-    for (uint64_t s = 0; s < w.guest.sectors; s++) {
-        if (w.stack->base == CRASH_RAW || (s * 512 >> 12) % 4 == 0)
-            w.guest.stable[s] = s + CRASH_BASE;
-    }
-    w.base = file_hash("/base");
-}
-
-/* The disk alone, behind what is not its. */
-static void
-raw_make(void)
-{
-    uint8_t sector[512];
-
-    w.f.filled = 1;
-    w.f.cluster_bits = 9;
-    sim_file_make(w.sim, "/image", w.stack->raw + w.f.size);
-    for (uint64_t at = 0; at < w.stack->raw; at += 512) {
-        guest_stamp(sector, at ^ 0x5a5a5a5a);
-        sim_file_put(w.sim, "/image", at, sector, 512);
-    }
-    for (uint64_t s = 0; s < w.guest.sectors; s++) {
-        stamp_image(sector, s);
-        sim_file_put(w.sim, "/image", w.stack->raw + s * 512, sector, 512);
-    }
-}
-
-static void
-world_make(uint64_t seed, crash_pick pick)
-{
-    static const struct image_format formats[] = {
-        { 3, 12, 4, false, false, 192 << 10, 0 },
-        { 3, 9, 4, false, false, 512 << 10, 0 },
-        { 2, 9, 4, false, false, 64 << 10, 3 },
-        { 3, 9, 4, false, true, 512 << 10, 130 },
-        { 3, 12, 4, false, true, 256 << 10, 3 },
-        { 3, 14, 4, true, false, 256 << 10, 4 },
-        { 3, 12, 3, false, false, 256 << 10, 2 },
-        { 2, 12, 4, false, true, 128 << 10, 2 },
-    };
-
-    memset(&w, 0, sizeof(w));
-    w.seed = seed;
-    w.sim = sim_new(seed);
-    w.f = formats[seed % (sizeof(formats) / sizeof(formats[0]))];
-    w.stack = pick(w.sim, &w.f);
-    guest_init(&w.guest, w.sim, w.f.size / 512, 1);
-    w.guest.blank = w.stack->blank;
-    w.guest.faulty = dice(3) == 0 && !crash_enumerates();
-    w.size = w.asked = w.f.size;
-    memcpy(w.layer, w.stack->layer, w.stack->n * sizeof(w.layer[0]));
-    w.n = w.stack->n;
-    w.commits = w.stack->base != CRASH_NO_BASE && !w.f.snapshot && dice(2);
-    /* What would be read then, below, is not what is blank above. */
-    w.guest.no_discard = w.commits && w.stack->seal_base && !w.stack->blank;
-    w.resizes = !w.commits && !w.stack->raw && seed % 5 == 2 &&
-                !w.guest.faulty && (w.f.version >= 3 || !w.f.snapshot);
-    if (w.stack->raw)
-        raw_make();
-    else
-        file_make("/image", &w.f, stamp_image);
-    if (w.stack->base != CRASH_NO_BASE)
-        base_make();
-    for (uint64_t s = 0; s < w.guest.sectors && w.f.filled; s++) {
-        if ((s * 512 >> w.f.cluster_bits) % w.f.filled == 0)
-            w.guest.stable[s] = s + 1;
-    }
-}
-
-static void
 record(const char *path)
 {
-    char below[500];
+    char name[500];
 
     if (!path)
         return;
     w.log[0] = log_writes_begin(w.sim, "/image", path);
-    snprintf(below, sizeof(below), "%s.base", path);
+    snprintf(name, sizeof(name), "%s.base", path);
     if (w.stack->base != CRASH_NO_BASE)
-        w.log[1] = log_writes_begin(w.sim, "/base", below);
+        w.log[1] = log_writes_begin(w.sim, "/base", name);
+    snprintf(name, sizeof(name), "%s.data", path);
+    if (w.stack->apart)
+        w.log[2] = log_writes_begin(w.sim, "/data", name);
 }
 
 static void
@@ -563,8 +443,8 @@ record_mark(const char *what, unsigned number)
     char text[40];
 
     snprintf(text, sizeof(text), "%s %u", what, number);
-    log_writes_mark(w.log[0], text);
-    log_writes_mark(w.log[1], text);
+    for (unsigned i = 0; i < CRASH_FILES; i++)
+        log_writes_mark(w.log[i], text);
 }
 
 void
@@ -573,7 +453,7 @@ crash_seed(uint64_t seed, crash_pick pick, const char *path, bool commits)
     unsigned after = 0; /* lives without the image */
     bool killed = true;
 
-    world_make(seed, pick);
+    crash_world_make(seed, pick);
     if (commits && !w.commits)
         return;
     record(path);
@@ -582,8 +462,8 @@ crash_seed(uint64_t seed, crash_pick pick, const char *path, bool commits)
         killed = live(killed);
         after += w.folded;
     }
-    log_writes_end(w.log[0]);
-    log_writes_end(w.log[1]);
+    for (unsigned i = 0; i < CRASH_FILES; i++)
+        log_writes_end(w.log[i]);
     shared->flushes += w.guest.flushes;
     shared->errors += w.guest.errors;
 }

@@ -22,14 +22,16 @@
  * or not, and an end is clean or leaves the mark; the rest holds as ever.
  *
  *     PROGRAM [--seed N] [--states N] [--record FILE] [--enumerate N]
- *             [--commits 1]
+ *             [--commits 1] [--garbage 1]
  *
  * With --commits only seeds with commits are lived through.  With --enumerate
  * each Nth moment of each life is left in every way that it could be
- * (crash_enum.c); else in one way, once.
+ * (crash_enum.c), with --garbage in those where a sector under way holds
+ * anything; else in one way, once.
  *
  * With --record all that the seed's media were told is logged, in the format
- * of log_writes.h: the image's in FILE, what is below in FILE.base.
+ * of log_writes.h: the image's in FILE, what is below in FILE.base, a data
+ * file's in FILE.data.
  */
 #ifndef TESTS_SIM_QCOW2_CRASH_H
 #define TESTS_SIM_QCOW2_CRASH_H
@@ -42,7 +44,7 @@ struct sim;
 /* Sector s of what is below is stamped with s and this. */
 enum { CRASH_BASE = 1000000 };
 
-/* The image is /image, what is below is in /base. */
+/* The image is /image, what is below is in /base; a data file is /data. */
 struct crash_stack {
     const char *name;
     const struct blk_conf *layer;
@@ -53,6 +55,7 @@ struct crash_stack {
     void (*seal)(uint8_t *sector, uint64_t number);
     void (*seal_base)(uint8_t *sector, uint64_t number);
     void (*blank)(uint8_t *sector, uint64_t number);
+    bool apart;   /* the image's data are in /data */
     bool coarse;  /* garbage in a sector of 512 harms its neighbours */
     uint32_t raw; /* not 0: /image is the disk, behind that many bytes */
 };

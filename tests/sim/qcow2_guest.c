@@ -354,6 +354,19 @@ guest_look(struct guest *g, bool killed)
     }
 }
 
+/* A look adds behind what is there, and replaces the last where none has room:
+ * most of a guest's memory stays. */
+void
+guest_restore(struct guest *g, const struct guest *was)
+{
+    memcpy(g, was, offsetof(struct guest, later));
+    for (uint64_t s = 0; s < g->sectors; s++) {
+        if (g->laters[s] == GUEST_LATER)
+            g->later[s][GUEST_LATER - 1] = was->later[s][GUEST_LATER - 1];
+    }
+    guest_lost(g);
+}
+
 /* ---- what a person says to a layer --------------------------------------- */
 
 struct person_out {

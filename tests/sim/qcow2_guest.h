@@ -32,10 +32,10 @@ struct guest {
     bool working; /* what ends is followed by something else */
     uint64_t next_id, time;
     uint64_t stable[GUEST_SECTORS];
+    unsigned laters[GUEST_SECTORS];
     struct guest_write {
         uint64_t id, done; /* done: a time, 0: under way */
     } later[GUEST_SECTORS][GUEST_LATER];
-    unsigned laters[GUEST_SECTORS];
     struct guest_way {
         struct guest *guest;
         struct chain_req *req;
@@ -66,6 +66,8 @@ void guest_cluster(struct guest *, uint64_t cluster);
 /* Reads all of it; what it holds now is what it may hold from now on.  killed:
  * nothing that was completed may be missing. */
 void guest_look(struct guest *, bool killed);
+/* All that looks have changed since is as it was. */
+void guest_restore(struct guest *, const struct guest *was);
 
 /* ---- what a person says to a layer --------------------------------------- */
 

@@ -16,7 +16,7 @@ noinst_HEADERS += tests/sim/qcow2_image.h tests/unit/plugin_qcow2_image.h \
 	tests/sim/crash_world.h tests/sim/log_writes.h
 qcow2_crash_sources = tests/sim/qcow2_crash.c tests/sim/qcow2_guest.c \
 	tests/sim/qcow2_image.c tests/sim/crash_main.c tests/sim/log_writes.c \
-	tests/sim/crash_enum.c
+	tests/sim/crash_enum.c tests/sim/crash_media.c
 # The log of a seed's writes, read by a program that knows its format alone.
 dist_check_SCRIPTS += tests/sim/crash-log
 EXTRA_DIST += tests/sim/replay_log.py
