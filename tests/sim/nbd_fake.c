@@ -26,7 +26,8 @@ struct command {
 struct server {
     char file[16];
     uint64_t down_until;
-    bool flushed, lost; /* since the client came; and not flushed since */
+    bool flushed; /* since the client is connected */
+    bool lost;    /* its connections, or more, and not flushed since */
 };
 
 struct nbd_handle {
@@ -141,6 +142,7 @@ nbd_fake_break(const char *file)
         sim_fd_ready(peer.sim, handle_fd(h), POLLIN | POLLHUP);
     }
     s->flushed = false;
+    s->lost = true;
     s->down_until = sim_now(peer.sim) + sim_below(peer.sim, DOWN_NS);
 }
 
@@ -149,7 +151,6 @@ nbd_fake_die(const char *file)
 {
     nbd_fake_break(file);
     peer.count.deaths++;
-    server_of(file)->lost = true;
     sim_file_power(peer.sim, file);
 }
 

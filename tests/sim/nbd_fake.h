@@ -22,7 +22,8 @@ void nbd_fake_client_gone(void);
 /* Whether this server has flushed for a client that it has been connected with
  * since then: that one has all that the server may forget. */
 bool nbd_fake_has_flushed(const char *file);
-/* Whether this server, or any (NULL), has died and not flushed since. */
+/* Whether this server, or any (NULL), has lost its connections, or died, and
+ * not flushed since: what is sent to it again is older at first. */
 bool nbd_fake_has_lost(const char *file);
 /* How many connections have broken, and servers died, in this world. */
 struct nbd_fake_count {

@@ -251,21 +251,21 @@ scene_powered(struct run *r)
     }
 }
 
-/* What the daemon keeps for a server that dies is gone with the daemon: so the
- * one doesn't, until the other has flushed. */
+/* What the daemon keeps for a server is gone with the daemon, or with the disk;
+ * and while it is sent again older writes are there once more: so neither goes
+ * until the server has flushed. */
 void
 scene_lose(struct run *r, unsigned i)
 {
     const char *file = r->disk[i].file;
 
-    if (r->disk[i].tail != TAIL_NBD || !r->world.alive)
+    if (r->disk[i].tail != TAIL_NBD || !r->world.alive || r->faults ||
+        r->renewed[i])
         return;
-    if (r->faults || r->renewed[i] || !nbd_fake_has_flushed(file) ||
-        sim_below(r->world.sim, 2)) {
+    if (!nbd_fake_has_flushed(file) || sim_below(r->world.sim, 2))
         nbd_fake_break(file);
-        return;
-    }
-    nbd_fake_die(file);
+    else
+        nbd_fake_die(file);
     world_kill_in(&r->world, 0);
 }
 
