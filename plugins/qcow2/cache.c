@@ -133,14 +133,15 @@ static void
 table_loaded(struct q2_io *io, int error)
 {
     struct q2_table *t = (struct q2_table *)io;
+    struct q2_cache *c = t->cache;
 
     t->pins--;
     if (error || t->stale)
         table_forget(t);
     else
         t->state = Q2_TABLE_READY;
-    q2_queue_wake(&t->waiters, error);
-    q2_queue_wake(&t->cache->starved, 0);
+    q2_queue_wake(&t->waiters, error); /* t is gone if an open fails by it */
+    q2_queue_wake(&c->starved, 0);
 }
 
 /* One to be used anew, or NULL. */
