@@ -238,6 +238,7 @@ believes_its_own_copy(void)
 static void
 writes_to_a_ring_that_was_given_up(void)
 {
+    const union blkif_sring_entry *slot;
     uint32_t ref;
     void *page;
     int old;
@@ -255,8 +256,9 @@ writes_to_a_ring_that_was_given_up(void)
     event();
     CHECK(!a.done && !b.done);
     CHECK_EQ(ring->req_prod, 2);
-    answer(id(1), ring->ring[1].req.operation, 0);
-    answer(id(0), ring->ring[0].req.operation, 0);
+    slot = ring->ring;
+    answer(id(1), slot[1].req.operation, 0);
+    answer(id(0), slot[0].req.operation, 0);
     event();
     CHECK(a.done && b.done);
     CHECK_EQ(a.error | b.error, 0);
