@@ -45,10 +45,12 @@ target_look(const char *target, uint32_t *major, uint32_t *minor, char *why,
             size_t n)
 {
     struct stat st;
+    int rc;
 
     if (stat(target, &st)) {
-        snprintf(why, n, "target: %s: %s", target, strerror(errno));
-        return -errno;
+        rc = -errno; /* as it was before the sentence was made */
+        snprintf(why, n, "target: %s: %s", target, strerror(-rc));
+        return rc;
     }
     if (!S_ISBLK(st.st_mode)) {
         snprintf(why, n, "target: expected a block device, found %s%s", target,
@@ -132,8 +134,8 @@ add(const struct ctl *ctl, int argc, char **argv)
 
 /* ---- remove -------------------------------------------------------------- */
 
-int
-left_wait(struct store *s, struct interposed *i, const char *name, char *why,
+static int
+wait_left(struct store *s, struct interposed *i, const char *vdev, char *why,
           size_t n)
 {
     const struct timespec nap = { .tv_nsec = 100000000 };
@@ -147,12 +149,12 @@ left_wait(struct store *s, struct interposed *i, const char *name, char *why,
         snprintf(why, n,
                  "the guest did not let go of %s within %d s (it goes on when "
                  "it does: then remove it again; or force)",
-                 name, LEAVE_S);
+                 vdev, LEAVE_S);
     if (left == INTERPOSE_OPEN)
         snprintf(why, n,
                  "the guest let go of %s, but blktapd did not close its disk "
                  "within %d s (remove it again later; or force)",
-                 name, LEAVE_S);
+                 vdev, LEAVE_S);
     return left == INTERPOSE_LEFT ? 0 : -ETIMEDOUT;
 }
 
@@ -173,7 +175,7 @@ remove_try(struct store *s, void *arg, char *why, size_t n)
     if (!rc && !r->force)
         rc = interpose_leave(s, r->found, why, n);
     if (!rc && !r->force)
-        rc = left_wait(s, r->found, r->vdev, why, n);
+        rc = wait_left(s, r->found, r->vdev, why, n);
     return rc ? rc : interpose_remove(s, r->found, why, n);
 }
 

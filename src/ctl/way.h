@@ -13,7 +13,6 @@
 #include <stdint.h>
 
 struct store;
-struct interposed;
 
 /* 0, or -errno and a sentence; or nothing of both, and the connection broke:
  * then it runs again. */
@@ -24,10 +23,6 @@ int way_do(way_fn *, void *arg);
 /* A block device of this domain: 0, or -errno and a sentence. */
 int target_look(const char *target, uint32_t *major, uint32_t *minor, char *why,
                 size_t n);
-/* Until the guest, and blktapd after it, have let go of a disk that was asked
- * to leave.  name: for the sentence. */
-int left_wait(struct store *, struct interposed *, const char *name, char *why,
-              size_t n);
 
 /* `interpose hook': add|remove PATH. */
 int hook_run(int argc, char **argv);
