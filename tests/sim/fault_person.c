@@ -76,6 +76,13 @@ struct reloading {
 };
 
 static void
+wait_answer(const struct reloading *l)
+{
+    for (int i = 0; i < 200 && !l->answers; i++)
+        rig_run(l->rig, SECOND / 10);
+}
+
+static void
 reloaded(void *ctx, int status, const char *why)
 {
     struct reloading *l = ctx;
@@ -97,8 +104,7 @@ reload(struct rig *r, struct reloading *l, const char *text)
     if (!l->to)
         return;
     disks_reload(r->disks, l->to, reloaded, l);
-    for (int i = 0; i < 200 && !l->answers; i++)
-        rig_run(r, SECOND / 10);
+    wait_answer(l);
 }
 
 /* A layer comes, while requests are on their way, and goes. */
@@ -173,8 +179,7 @@ rechain(struct rig *r, struct reloading *l, const struct conf_edit *edit)
         return;
     disks_rechain(r->disks, d, l->to, conf_disk(l->to, "a"), written_down,
                   rechained, l);
-    for (int i = 0; i < 200 && !l->answers; i++)
-        rig_run(r, SECOND / 10);
+    wait_answer(l);
 }
 
 /* A layer comes while requests are on their way; and goes without a fault. */
@@ -235,8 +240,7 @@ mend(struct rig *r, struct reloading *l)
     *l = (struct reloading){ .rig = r };
     REQUIRE(d);
     disk_recover(d, mended, l);
-    for (int i = 0; i < 200 && !l->answers; i++)
-        rig_run(r, SECOND / 10);
+    wait_answer(l);
     CHECK_EQ(l->answers, 1);
 }
 
