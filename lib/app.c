@@ -149,7 +149,8 @@ flight_done(struct blktap_disk *d, const struct ring_answer *a)
     r->done(r);
 }
 
-/* The daemon says nothing after its answer: it hangs up. */
+/* The daemon says nothing after its answer: it hangs up.  That stays readable,
+ * for it may be told only by a later reap: what was answered comes first. */
 static void
 wire_look(struct blktap_disk *d)
 {
@@ -158,7 +159,6 @@ wire_look(struct blktap_disk *d)
 
     if (!n || (n < 0 && errno != EAGAIN && errno != EINTR)) {
         d->gone = true;
-        epoll_ctl(d->epoll, EPOLL_CTL_DEL, d->wire.fd, NULL);
     }
 }
 

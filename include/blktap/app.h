@@ -67,7 +67,8 @@ const struct blktap_info *blktap_info(const struct blktap_disk *);
 int blktap_submit(struct blktap_disk *, struct blktap_req *);
 /* Publish what was submitted, and notify where the back-end asks for it. */
 void blktap_kick(struct blktap_disk *);
-/* Readable when blktap_reap() may find something. */
+/* Readable when blktap_reap() may find something, and for good when the daemon
+ * is gone. */
 int blktap_fd(const struct blktap_disk *);
 /* Calls done() of what is answered; the number, or -EPIPE: the daemon is
  * gone, or -EPROTO: it broke the ring. */

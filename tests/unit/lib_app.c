@@ -382,7 +382,9 @@ sees_the_daemon_go(void)
     close(client);
     CHECK_EQ(poll(&p, 1, 0), 1);
     CHECK_EQ(blktap_reap(d), 1); /* what was answered comes first */
+    CHECK_EQ(poll(&p, 1, 0), 1); /* and who polls hears of the rest */
     CHECK_EQ(blktap_reap(d), -EPIPE);
+    CHECK_EQ(poll(&p, 1, 0), 1);
     CHECK_EQ(blktap_submit(d, &r), 0);
     CHECK_EQ(blktap_wait(d, -1), -EPIPE);
     ended = 0;
