@@ -156,6 +156,11 @@ bus_decide(const struct bus_view *v)
     if (v->inherited && (own == LIVE || own == LEAVING) &&
         (v->front == BUS_CONNECTED || v->front == BUS_CLOSING))
         return ACT_RESUME;
+    /* Perhaps it was shown 4 before the toolstack wrote 5, and is on its way.
+     */
+    if (v->inherited && !v->online && own == LEAVING &&
+        v->front == BUS_INITIALISED)
+        return ACT_NONE;
     act = when_down[v->front][own];
     if (own == LEFT && !v->online)
         return ACT_NONE;

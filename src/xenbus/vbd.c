@@ -190,6 +190,22 @@ vbd_watch_front(struct vbd *v)
     }
 }
 
+/* By an earlier process, as far as states say: one that was shown 4 is about to
+ * be there, and the toolstack may have written 5 over that 4. */
+static bool
+vbd_is_served(const struct vbd *v)
+{
+    switch (v->front_state) {
+    case BUS_CONNECTED:
+    case BUS_CLOSING:
+        return true;
+    case BUS_INITIALISED:
+        return v->own == BUS_CONNECTED || v->own == BUS_CLOSING;
+    default:
+        return false;
+    }
+}
+
 /* The levels that bus_decide() needs; 0 or -errno of XenStore. */
 static int
 vbd_see(struct vbd *v)
@@ -212,7 +228,7 @@ vbd_see(struct vbd *v)
         v->refused = false;
     if (before != v->front_state)
         v->hold_after = 0; /* it moves: see what can be done */
-    if (v->front_state != BUS_CONNECTED && v->front_state != BUS_CLOSING)
+    if (!vbd_is_served(v))
         v->inherited = false;
     if (v->link == LINK_UP && v->front_state == BUS_CONNECTED)
         v->connected_seen = v->same = true;

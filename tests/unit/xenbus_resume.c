@@ -235,6 +235,81 @@ unplug_while_held(void)
     world_end();
 }
 
+/* The earlier process was killed when it had just shown 4. */
+static void
+killed_at_4(void)
+{
+    world_reset();
+    make_vbd("web-root");
+    world_start();
+    front_nodes();
+    front_state("3");
+    world_run();
+    CHECK_STR(back_state(), "4");
+    nonce = fd.params.nonce;
+    world_free();
+    fd.connects = fd.opens = 0;
+}
+
+static void
+leave_asked(void)
+{
+    set(BACK "/online", "0");
+    set(BACK "/state", "5");
+}
+
+/* Served on while it is asked to leave, until it does. */
+static void
+served_until_it_leaves(void)
+{
+    CHECK_EQ(fd.connected_now, 1);
+    CHECK_STR(back_state(), "5");
+    CHECK_EQ(fd.params.nonce, nonce);
+    CHECK(fd.params.resumed);
+    front_state("6");
+    world_run();
+    CHECK_STR(back_state(), "6");
+    world_end();
+}
+
+/* While the disk is opened the front-end gets there, and is asked to leave. */
+static void
+unplug_while_opened(void)
+{
+    killed_at_4();
+    fd.hold = true;
+    world_start();
+    CHECK_EQ(fd.opens, 1);
+    front_state("4");
+    leave_asked();
+    world_run();
+    CHECK_STR(back_state(), "5");
+    fd.hold = false;
+    world_run();
+    served_until_it_leaves();
+}
+
+/* It is asked to leave before anybody looks, and was already on its way: what
+ * it was shown can't be seen any more. */
+static void
+unplug_before_it_is_there(void)
+{
+    killed_at_4();
+    leave_asked();
+    world_start();
+    CHECK_STR(back_state(), "5");
+    front_state("4");
+    world_run();
+    served_until_it_leaves();
+    killed_at_4();
+    leave_asked();
+    world_start();
+    front_state("6"); /* it saw the 5 */
+    world_run();
+    CHECK_STR(back_state(), "6");
+    world_end();
+}
+
 /* It wants to close: Linux shows that while a file system is still mounted, so
  * it must be served, also after a reload. */
 static void
@@ -713,6 +788,8 @@ main(int argc, char **argv)
     TEST(front_connects_anew);
     TEST(guest_dies_while_held);
     TEST(unplug_while_held);
+    TEST(unplug_while_opened);
+    TEST(unplug_before_it_is_there);
     TEST(closing_while_held);
     TEST(restart_while_held);
     TEST(disk_is_shorter);

@@ -154,8 +154,10 @@ at_rest(const struct bus_view *from, const struct bus_view *v)
         view_fail(from, act, "the front-end waits for 2");
     if (wants(v) && v->online && !v->refused && v->link != LINK_UP)
         view_fail(from, act, "the front-end waits for 4");
+    /* One that was perhaps shown 4 has to move first. */
     if (!v->online && v->own == BUS_CLOSING && v->link == LINK_DOWN &&
-        v->front != BUS_CLOSING)
+        v->front != BUS_CLOSING &&
+        !(v->inherited && v->front == BUS_INITIALISED && !v->refused))
         view_fail(from, act, "the toolstack waits for 6");
 }
 
@@ -257,6 +259,12 @@ rows_offline(void)
     CHECK_EQ(bus_decide(&v), ACT_END);
     v.inherited = true;
     CHECK_EQ(bus_decide(&v), ACT_RESUME);
+    v.front = BUS_INITIALISED;
+    CHECK_EQ(bus_decide(&v), ACT_NONE);
+    v.inherited = false;
+    CHECK_EQ(bus_decide(&v), ACT_END);
+    v.inherited = true;
+    v.front = BUS_CONNECTED;
     v.refused = true;
     CHECK_EQ(bus_decide(&v), ACT_END);
     v = (struct bus_view){ .front = BUS_INITIALISING, .own = BUS_CLOSED };

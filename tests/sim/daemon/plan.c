@@ -311,17 +311,6 @@ all_gone(struct run *r)
     return gone && r->world.alive && !disks_count(r->world.disks);
 }
 
-/* A vbd that can't be taken over is tried again after a second and more. */
-static void
-wait_to_detach(struct run *r, unsigned guest)
-{
-    uint64_t end = sim_now(r->world.sim) + 2 * S;
-
-    while (!scene_may_detach(r, guest) && sim_now(r->world.sim) < end &&
-           !r->result->failed)
-        run_for(r, MS);
-}
-
 static void
 detach_all(struct run *r)
 {
@@ -335,7 +324,6 @@ detach_all(struct run *r)
     for (unsigned i = 0; i < r->guests; i++) {
         r->renewed[i] = false;
         guest_quit(&r->guest[i]);
-        wait_to_detach(r, i);
         world_detach(&r->world, r->guest[i].domid, r->guest[i].devid);
     }
     for (unsigned i = 0; i < r->hostiles; i++)

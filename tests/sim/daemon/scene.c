@@ -197,24 +197,13 @@ scene_free(struct run *r)
 
 /* ---- while it runs ------------------------------------------------------- */
 
-bool
-scene_may_detach(const struct run *r, unsigned i)
-{
-    const struct guest *g = &r->guest[i];
-
-    if (g->state != GUEST_RUNNING && g->state != GUEST_DRAINING)
-        return true;
-    return r->world.alive && (world_disk_is(&r->world, g->disk, "connected") ||
-                              world_disk_is(&r->world, g->disk, "failed"));
-}
-
 void
 scene_renew(struct run *r, unsigned i)
 {
     struct guest *g = &r->guest[i];
 
     if (r->renewed[i] || g->quit || g->state != GUEST_RUNNING ||
-        !scene_may_detach(r, i) || nbd_fake_has_lost(r->disk[i].file))
+        nbd_fake_has_lost(r->disk[i].file))
         return;
     r->renewed[i] = true;
     world_detach(&r->world, g->domid, g->devid);

@@ -41,9 +41,6 @@ void scene_make(struct run *);
 void scene_free(struct run *);
 /* A layer comes, goes, or becomes another, by command. */
 void scene_rechain(struct run *, unsigned guest);
-/* Not while a guest that is connected is being taken over: a daemon that first
- * saw it in state 3, and then the toolstack's 5, lets go of it. */
-bool scene_may_detach(const struct run *, unsigned guest);
 /* A disk is taken away from its guest and, when that has let go, given back. */
 void scene_renew(struct run *, unsigned guest);
 void scene_renewed(struct run *, unsigned guest);
