@@ -47,6 +47,7 @@ answered(void *data, int *error)
         c->error = EPROTO;
     c->conn->flying--;
     TAILQ_REMOVE(&n->flying, c, link);
+    cross_take(n, c);
     TAILQ_INSERT_TAIL(&n->ended, c, link);
     return 1;
 }
@@ -77,12 +78,6 @@ read_buffer(struct nbd *n, struct nbd_cmd *c)
         return (uint8_t *)sg->v[0].iov_base + sg->skip;
     c->kept = kept_add(&n->reads, c->len);
     return c->kept ? c->kept->data : NULL;
-}
-
-static bool
-is_write(uint8_t op)
-{
-    return op == BLK_WRITE || op == BLK_ZERO || op == BLK_DISCARD;
 }
 
 /* The data of a write is copied once, and sent and kept from there. */
@@ -147,6 +142,7 @@ not_sent(struct nbd *n, struct nbd_cmd *c)
     int error = nbd_get_errno();
 
     TAILQ_REMOVE(&n->flying, c, link);
+    cross_take(n, c);
     c->conn->flying--;
     c->error = error ? error : EIO;
     blk_log(n->layer, BLK_ERR, "%s: %s", n->uri, nbd_get_error());
@@ -175,6 +171,7 @@ cmd_send(struct nbd *n, struct nbd_cmd *c)
     h = c->conn->h;
     /* Before the call: the answer may come from inside it. */
     TAILQ_INSERT_TAIL(&n->flying, c, link);
+    cross_add(n, c);
     c->conn->flying++;
     if (call(c, h, buffer) < 0 && !nbd_aio_is_dead(h) && !nbd_aio_is_closed(h))
         not_sent(n, c);
@@ -384,6 +381,7 @@ cmds_take_back(struct nbd *n)
 
     while ((c = TAILQ_LAST(&n->flying, nbd_cmds))) {
         TAILQ_REMOVE(&n->flying, c, link);
+        cross_take(n, c);
         c->conn = NULL;
         if (c->used) {
             c->used = false;

@@ -289,7 +289,7 @@ link_pump(struct nbd *n)
     cmds_end(n);
     replay_pump(n);
     while (room && n->state == LINK_READY && !n->is_lost &&
-           (c = TAILQ_FIRST(&n->waiting))) {
+           (c = TAILQ_FIRST(&n->waiting)) && !cross_any(n, c)) {
         TAILQ_REMOVE(&n->waiting, c, link);
         room = cmd_send(n, c);
         if (!room)

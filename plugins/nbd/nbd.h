@@ -6,6 +6,7 @@
  *   connect.c  a worker opens the connections (names, TLS and handshake block)
  *   link.c     connections on the loop: lost, tried again, replayed
  *   cmd.c      requests: sent, answered, sent again
+ *   cross.c    writes of one place do not fly together
  *   kept.c     the writes that no flush has covered
  */
 #ifndef PLUGINS_NBD_NBD_H
@@ -18,7 +19,7 @@
 #include "blktap/plugin.h"
 #include "plugins/nbd/kept.h"
 
-enum { NBD_CONNS = 16, NBD_REPLAYS = 16 };
+enum { NBD_CONNS = 16, NBD_REPLAYS = 16, CROSS_ROOM = 2048 };
 
 /*
  *              +--------- failed, after a pause ---------+
@@ -109,6 +110,8 @@ struct nbd {
     bool is_lost;      /* a connection is gone: link_lost() is to follow */
 
     struct nbd_cmds waiting, flying, ended;
+    uint32_t cross[CROSS_ROOM]; /* flying writes, by page */
+    unsigned cross_wide;        /* of more pages than are counted */
     struct kept writes, reads;
     struct nbd_cmd own; /* flush */
     bool own_flying;
@@ -163,6 +166,22 @@ void cmd_make_room(struct nbd *);
 /* Sends an entry again; false: no free command. */
 bool cmd_replay(struct nbd *, struct kept_entry *);
 bool cmds_overlap(const struct nbd *, const struct kept_entry *);
+
+/* ---- cross.c ------------------------------------------------------------- */
+
+static inline bool
+is_write(uint8_t op)
+{
+    return op == BLK_WRITE || op == BLK_ZERO || op == BLK_DISCARD;
+}
+
+/* It is in flying from now on, or no longer. */
+void cross_add(struct nbd *, const struct nbd_cmd *);
+void cross_take(struct nbd *, const struct nbd_cmd *);
+/* A write of what another one that is under way writes, too: it waits.  The
+ * server may do them in any order, and whoever sends them again has to know
+ * which one came last. */
+bool cross_any(const struct nbd *, const struct nbd_cmd *);
 
 /* ---- nbd.c --------------------------------------------------------------- */
 

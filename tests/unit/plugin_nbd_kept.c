@@ -5,6 +5,7 @@
 #include "plugins/nbd/kept.c"
 
 #include "tests/test.h"
+#include "tests/unit/plugin_nbd.h"
 
 enum { SIZE = 1 << 16, MOST = 400 };
 
@@ -16,14 +17,6 @@ static struct held {
     uint8_t fill;
 } held[MOST];
 static unsigned helds;
-static uint64_t state;
-
-static uint64_t
-dice(uint64_t n)
-{
-    state = state * 6364136223846793005ull + 1442695040888963407ull;
-    return (state >> 33) % n;
-}
 
 static void
 forget(unsigned i)

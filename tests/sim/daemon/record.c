@@ -42,9 +42,7 @@ record_ready(const struct record *r, enum history_op op, uint64_t from,
     for (uint64_t i = from; i < from + n; i++) {
         const struct record_sector *s = &r->s[i];
 
-        if (changes(op)
-                ? s->readers || s->seen || s->writers > (r->alone ? 0 : 1)
-                : s->open)
+        if (changes(op) ? s->readers || s->seen || s->writers > 1 : s->open)
             return false;
     }
     return true;

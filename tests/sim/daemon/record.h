@@ -28,7 +28,6 @@ struct record {
     uint64_t sectors, room; /* now, and at most */
     uint64_t stamps;
     bool doubtful; /* something that flushes has failed */
-    bool alone;    /* never two writes of a sector at a time */
 };
 
 void record_init(struct record *, uint64_t sectors, uint64_t room,

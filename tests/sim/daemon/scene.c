@@ -114,9 +114,6 @@ guest_make(struct run *r, unsigned i)
     guest_start(&r->guest[i], &r->world, &p, i + 1, 51712, disk, sectors,
                 SECTORS_MAX);
     r->guest[i].tally = r->result->tally;
-    /* A server that comes back gets all that was not flushed once more, in the
-     * order in which it was sent; what it made of two at a time may differ. */
-    r->guest[i].record.alone = r->disk[i].tail == TAIL_NBD;
     guest_begins(r, i);
 }
 
