@@ -19,7 +19,8 @@ limit_sources = plugins/limit/limit.c plugins/limit/share.c \
 memory_sources = plugins/memory/memory.c
 nbd_sources = plugins/nbd/nbd.c plugins/nbd/nbd.h plugins/nbd/connect.c \
 	plugins/nbd/link.c plugins/nbd/cmd.c plugins/nbd/kept.c \
-	plugins/nbd/kept.h plugins/nbd/cross.c
+	plugins/nbd/kept.h plugins/nbd/latest.c plugins/nbd/latest.h \
+	plugins/nbd/cross.c
 null_sources = plugins/null/null.c
 qcow2_sources = plugins/qcow2/qcow2.c plugins/qcow2/qcow2.h \
 	plugins/qcow2/format.h plugins/qcow2/wait.h plugins/qcow2/header.c plugins/qcow2/lock.c \

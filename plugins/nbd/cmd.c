@@ -123,7 +123,8 @@ call(struct nbd_cmd *c, struct nbd_handle *h, uint8_t *buffer)
         c->got = 0;
         return nbd_aio_pread_structured(h, buffer, c->len, c->off, each, cb, 0);
     case BLK_WRITE:
-        return nbd_aio_pwrite(h, c->kept->data, c->len, c->off, cb, fua);
+        return nbd_aio_pwrite(h, c->kept->data + (c->off - c->kept->off),
+                              c->len, c->off, cb, fua);
     case BLK_FLUSH:
         return nbd_aio_flush(h, cb, 0);
     case BLK_DISCARD:
@@ -236,12 +237,16 @@ cmd_make_room(struct nbd *n)
 }
 
 static struct nbd_cmd *
-replay_cmd(struct nbd *n, struct kept_entry *e)
+replay_cmd(struct nbd *n, const struct latest_part *part)
 {
+    struct kept_entry *e = part->e;
     unsigned i;
 
-    if (e->owner)
+    /* It is whole: nothing that crosses it was sent after it. */
+    if (e->owner) {
+        assert(part->len == e->len);
         return e->owner;
+    }
     for (i = 0; i < NBD_REPLAYS; i++) {
         struct nbd_cmd *c = &n->replays[i];
 
@@ -253,34 +258,23 @@ replay_cmd(struct nbd *n, struct kept_entry *e)
         c->kept = e;
         c->op = e->op;
         c->flags = e->flags;
-        c->off = e->off;
-        c->len = e->len;
+        c->off = part->off;
+        c->len = part->len;
         return c;
     }
     return NULL;
 }
 
 bool
-cmd_replay(struct nbd *n, struct kept_entry *e)
+cmd_replay(struct nbd *n, const struct latest_part *part)
 {
-    struct nbd_cmd *c = replay_cmd(n, e);
+    struct nbd_cmd *c = replay_cmd(n, part);
 
     if (!c)
         return false;
     n->replayed++;
-    n->replayed_bytes += e->len;
+    n->replayed_bytes += part->len;
     return cmd_send(n, c);
-}
-
-bool
-cmds_overlap(const struct nbd *n, const struct kept_entry *e)
-{
-    const struct nbd_cmd *c;
-
-    TAILQ_FOREACH(c, &n->flying, link)
-    if (c->off < e->off + e->len && e->off < c->off + c->len)
-        return true;
-    return false;
 }
 
 /* ---- the way up ---------------------------------------------------------- */
@@ -313,6 +307,8 @@ write_ended(struct nbd *n, struct nbd_cmd *c)
         kept_acked(&n->writes, c->kept);
     else
         kept_drop(&n->writes, c->kept);
+    /* What it covered was not sent again on its account. */
+    n->replay_over |= c->error && n->state == LINK_REPLAY;
     c->kept = NULL;
 }
 

@@ -197,23 +197,30 @@ link_ready(struct nbd *n)
 }
 
 static void
+replay_begin(struct nbd *n)
+{
+    n->replay_over = false;
+    latest_begin(&n->latest);
+    latest_next(&n->latest, &n->replay_at);
+}
+
+static void
 replay_pump(struct nbd *n)
 {
-    struct kept_entry *e;
-
-    while (n->state == LINK_REPLAY && !n->is_lost && (e = n->replay_at)) {
-        /* Those that touch each other keep their order. */
-        if (cmds_overlap(n, e))
+    while (n->state == LINK_REPLAY && !n->is_lost && n->replay_at.e) {
+        if (!cmd_replay(n, &n->replay_at))
             return;
-        n->replay_at = kept_next(&n->writes, e);
-        if (!cmd_replay(n, e)) {
-            n->replay_at = e;
-            return;
-        }
+        latest_next(&n->latest, &n->replay_at);
     }
-    if (n->state == LINK_REPLAY && !n->is_lost && TAILQ_EMPTY(&n->flying) &&
-        TAILQ_EMPTY(&n->ended))
-        link_ready(n);
+    if (n->state != LINK_REPLAY || n->is_lost || !TAILQ_EMPTY(&n->flying) ||
+        !TAILQ_EMPTY(&n->ended))
+        return;
+    if (n->replay_over) { /* what failed is kept no more: it comes to an end */
+        replay_begin(n);
+        replay_pump(n);
+        return;
+    }
+    link_ready(n);
 }
 
 static void
@@ -267,7 +274,7 @@ opened(struct blk_work *w)
     n->gave_up = false;
     conns_take(n, o);
     move(n, LINK_REPLAY);
-    n->replay_at = kept_first(&n->writes);
+    replay_begin(n);
     if (!n->ready_once) {
         replay_pump(n); /* nothing is kept yet */
         tick_start(n);
@@ -280,29 +287,52 @@ opened(struct blk_work *w)
 
 /* ---- connected ----------------------------------------------------------- */
 
+/* False: there is no room for the first that waits. */
+static bool
+send_waiting(struct nbd *n)
+{
+    struct nbd_cmd *c;
+
+    while (n->state == LINK_READY && !n->is_lost &&
+           (c = TAILQ_FIRST(&n->waiting)) && !cross_any(n, c)) {
+        TAILQ_REMOVE(&n->waiting, c, link);
+        if (!cmd_send(n, c)) {
+            TAILQ_INSERT_HEAD(&n->waiting, c, link);
+            return false;
+        }
+        n->waiting_now--;
+    }
+    return true;
+}
+
+/* Nothing flies, so no answer will lead here: what was sent has ended without
+ * one, and something could be sent. */
+static bool
+stands_still(const struct nbd *n, bool room)
+{
+    if (n->is_lost || !TAILQ_EMPTY(&n->flying))
+        return false;
+    return n->state == LINK_REPLAY ||
+           (n->state == LINK_READY && room && !TAILQ_EMPTY(&n->waiting));
+}
+
 void
 link_pump(struct nbd *n)
 {
-    struct nbd_cmd *c;
-    bool room = true;
+    bool room;
 
-    cmds_end(n);
-    replay_pump(n);
-    while (room && n->state == LINK_READY && !n->is_lost &&
-           (c = TAILQ_FIRST(&n->waiting)) && !cross_any(n, c)) {
-        TAILQ_REMOVE(&n->waiting, c, link);
-        room = cmd_send(n, c);
-        if (!room)
-            TAILQ_INSERT_HEAD(&n->waiting, c, link);
-        else
-            n->waiting_now--;
-    }
-    if (!room || n->pausing)
-        cmd_make_room(n);
-    if (n->is_lost)
-        link_lost(n, nbd_get_error());
-    else
+    do {
         cmds_end(n);
+        replay_pump(n);
+        room = send_waiting(n);
+        if (!room || n->pausing)
+            cmd_make_room(n);
+        if (n->is_lost) {
+            link_lost(n, nbd_get_error());
+            return;
+        }
+        cmds_end(n);
+    } while (stands_still(n, room));
 }
 
 static void

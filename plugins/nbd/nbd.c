@@ -118,6 +118,7 @@ free_memory(struct nbd *n)
 {
     kept_free(&n->writes);
     kept_free(&n->reads);
+    latest_free(&n->latest);
 }
 
 static bool
@@ -243,7 +244,8 @@ nbd_start(struct blk_layer *l, struct blk_layer *old)
     TAILQ_INIT(&n->waiting);
     TAILQ_INIT(&n->flying);
     TAILQ_INIT(&n->ended);
-    if (kept_init(&n->writes, n->replay) || kept_init(&n->reads, READS_SIZE)) {
+    if (kept_init(&n->writes, n->replay) || kept_init(&n->reads, READS_SIZE) ||
+        latest_init(&n->latest, &n->writes)) {
         free_memory(n);
         blk_why(l, "no memory for writes that are not flushed");
         blk_ready(l, -ENOMEM);
@@ -260,7 +262,7 @@ nbd_start(struct blk_layer *l, struct blk_layer *old)
 void
 nbd_flushed(struct nbd *n)
 {
-    bool more = n->writes.acked && !n->failed && n->state == LINK_READY;
+    bool more = n->writes.acked && !n->failed && n->conns;
 
     if (n->settling) {
         settled(n);

@@ -8,6 +8,7 @@
  *   cmd.c      requests: sent, answered, sent again
  *   cross.c    writes of one place do not fly together
  *   kept.c     the writes that no flush has covered
+ *   latest.c   what of these is not covered by a later one
  */
 #ifndef PLUGINS_NBD_NBD_H
 #define PLUGINS_NBD_NBD_H
@@ -17,7 +18,7 @@
 #include <sys/queue.h>
 
 #include "blktap/plugin.h"
-#include "plugins/nbd/kept.h"
+#include "plugins/nbd/latest.h"
 
 enum { NBD_CONNS = 16, NBD_REPLAYS = 16, CROSS_ROOM = 2048 };
 
@@ -29,7 +30,7 @@ enum { NBD_CONNS = 16, NBD_REPLAYS = 16, CROSS_ROOM = 2048 };
  *              +------ lost ------+-------- lost -----+
  *
  * REPLAY sends what was acknowledged and not flushed, and what was under way,
- * in the order of the first time; new requests wait.
+ * but for what a later one of them covers; new requests wait.
  */
 enum link_state {
     LINK_NEW,
@@ -115,7 +116,9 @@ struct nbd {
     struct kept writes, reads;
     struct nbd_cmd own; /* flush */
     bool own_flying;
-    struct kept_entry *replay_at;
+    struct latest latest;
+    struct latest_part replay_at; /* the next one; its e is NULL: none */
+    bool replay_over;             /* all of it again, as one of it has failed */
     struct nbd_cmd replays[NBD_REPLAYS];
 
     /* The counters. */
@@ -163,9 +166,8 @@ void cmds_fail(struct nbd *, int error);
 void cmd_flush(struct nbd *);
 /* The same, unless one is under way or would be of no use. */
 void cmd_make_room(struct nbd *);
-/* Sends an entry again; false: no free command. */
-bool cmd_replay(struct nbd *, struct kept_entry *);
-bool cmds_overlap(const struct nbd *, const struct kept_entry *);
+/* Sends a part again; false: no free command. */
+bool cmd_replay(struct nbd *, const struct latest_part *);
 
 /* ---- cross.c ------------------------------------------------------------- */
 

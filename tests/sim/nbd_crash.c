@@ -6,13 +6,16 @@
  *
  *   - We live on: nothing that was completed is missing, though no flush
  *     covered it and the server forgot it.
- *   - We die, and the server lives: the same.
+ *   - We die, and the server lives: the same, also where its connections broke
+ *     before and we were sending again what it had.
  *   - Both die: each sector holds what the last completed flush covered, or a
  *     later write.
+ *   - Two writes of a place are under way together: what was read then stays.
  *   - We stopped cleanly and the server dies then: nothing is missing.
  *
  *     nbd-crash [--seed N] [--states N]
  */
+#include <errno.h>
 #include <malloc.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -30,7 +33,8 @@ const struct blk_plugin *const blk_plugins_static[] = { &blk_plugin_nbd, NULL };
 enum { SECTORS = 96, LIVES = 60 };
 
 static struct shared {
-    uint64_t states, deaths, again, broken, kills, power, clean, flushes;
+    uint64_t states, deaths, again, broken, kills, power, both, clean, flushes;
+    uint64_t crossed, refused, failures;
     int failed;
 } * shared;
 
@@ -134,23 +138,26 @@ look(bool killed)
     shared->states++;
 }
 
+enum death { KILLED, POWER, KILLED_AND_SERVER };
+
 /* The client's memory is gone. */
 static void
-die(bool power)
+die(enum death how)
 {
     nbd_fake_client_gone();
-    if (power)
+    if (how == POWER)
         sim_crash(n.sim);
     else
         sim_kill(n.sim);
     guest_lost(&n.guest);
     n.loop->ops->free(n.loop);
-    if (power)
+    if (how == POWER)
         sim_file_power(n.sim, "/server");
     open_disk();
-    look(!power);
-    shared->power += power;
-    shared->kills += !power;
+    look(how == KILLED);
+    shared->power += how == POWER;
+    shared->kills += how == KILLED;
+    shared->both += how == KILLED_AND_SERVER;
 }
 
 static void
@@ -169,31 +176,119 @@ end_cleanly(void)
     shared->clean++;
 }
 
+/* Which of two is the last is the server's affair, once. */
+static void
+cross(void)
+{
+    if (!guest_over(&n.guest, 0))
+        return;
+    guest_over(&n.guest, 1);
+    look(true);
+    shared->crossed++;
+}
+
+/* What a write covers is not sent again; but then the write fails. */
+static void
+refuse(void)
+{
+    uint64_t word;
+
+    if (!guest_over(&n.guest, 0))
+        return;
+    idle();
+    guest_over(&n.guest, 1);
+    memcpy(&word, n.guest.way[1].buf, sizeof(word));
+    nbd_fake_die("/server");
+    nbd_fake_refuse(word);
+    n.guest.faulty = true;
+    idle();
+    n.guest.faulty = false;
+    look(true);
+    shared->refused++;
+}
+
+static void
+flush_done(struct chain_req *req, int error)
+{
+    chain_put(n.chain, req);
+    n.status = error;
+}
+
+/* A flush fails, the connection goes, and what was under way is not sent again
+ * as writes are over: reads go on. */
+static void
+fail(void)
+{
+    struct chain_req *flush = chain_get(n.chain);
+
+    guest_over(&n.guest, 0);
+    flush->done = flush_done;
+    flush->req.op = BLK_FLUSH;
+    n.status = 1;
+    nbd_fake_refuse_flush();
+    chain_submit(n.chain, flush);
+    if (!sim_run_until(n.sim, step_over, NULL, 100000000000ull))
+        wrong("a flush hangs");
+    if (n.status != -EIO)
+        wrong("a flush that failed ends with %d", n.status);
+    nbd_fake_break("/server");
+    n.guest.faulty = true;
+    look(true);
+    shared->failures++;
+}
+
+/* While it is sent again. */
+static void
+broken(void)
+{
+    nbd_fake_break("/server");
+    shared->broken++;
+    if (dice(2)) {
+        steps(dice(80));
+        die(KILLED);
+    } else {
+        look(true);
+    }
+}
+
+static void
+server_dies(void)
+{
+    nbd_fake_die("/server");
+    shared->deaths++;
+    for (; !dice(2); shared->again++) { /* while it is sent again */
+        steps(dice(40));
+        nbd_fake_die("/server");
+    }
+    if (dice(8)) {
+        look(true);
+    } else {
+        steps(dice(80));
+        die(KILLED_AND_SERVER);
+    }
+}
+
 static void
 live(void)
 {
     uint64_t kind = dice(10);
 
+    if (!dice(4))
+        cross();
+    if (!dice(8))
+        refuse();
     guest_work(&n.guest);
     steps(dice(200));
     if (kind == 0) {
-        die(false);
+        die(KILLED);
     } else if (kind == 1) {
-        die(true);
+        die(POWER);
     } else if (kind == 2) {
         end_cleanly();
     } else if (kind < 5) {
-        nbd_fake_break("/server");
-        look(true);
-        shared->broken++;
+        broken();
     } else {
-        nbd_fake_die("/server");
-        shared->deaths++;
-        for (; !dice(2); shared->again++) { /* while it is sent again */
-            steps(dice(40));
-            nbd_fake_die("/server");
-        }
-        look(true);
+        server_dies();
     }
 }
 
@@ -206,6 +301,10 @@ seed_run(uint64_t seed)
     nbd_fake_world(n.sim);
     guest_init(&n.guest, n.sim, SECTORS, 1);
     open_disk();
+    if (!dice(8)) {
+        fail();
+        return;
+    }
     for (unsigned i = 0; i < LIVES; i++)
         live();
     shared->flushes += n.guest.flushes;
@@ -254,9 +353,12 @@ main(int argc, char **argv)
     printf("%" PRIu64 " crash states: the server died in %" PRIu64 ", %" PRIu64
            " times more while writes were sent again; %" PRIu64
            " lost connections, %" PRIu64 " kills, %" PRIu64
-           " power failures of both, %" PRIu64 " clean ends; %" PRIu64
-           " flushes\n",
+           " power failures of both, %" PRIu64
+           " kills and a dead server, %" PRIu64 " clean ends; %" PRIu64
+           " flushes; %" PRIu64 " writes beside others, %" PRIu64
+           " refused; %" PRIu64 " failed flushes\n",
            shared->states, shared->deaths, shared->again, shared->broken,
-           shared->kills, shared->power, shared->clean, shared->flushes);
+           shared->kills, shared->power, shared->both, shared->clean,
+           shared->flushes, shared->crossed, shared->refused, shared->failures);
     return shared->failed;
 }

@@ -21,13 +21,14 @@ struct command {
     nbd_completion_callback cb;
     nbd_chunk_callback chunk;
     bool over;
+    int error;
 };
 
 struct server {
     char file[16];
     uint64_t down_until;
     bool flushed; /* since the client is connected */
-    bool lost;    /* its connections, or more, and not flushed since */
+    bool lost;    /* it died, and its client has not sent all again */
 };
 
 struct nbd_handle {
@@ -41,6 +42,8 @@ static struct {
     struct server server[SERVERS];
     struct nbd_handle handle[HANDLES];
     struct command *first;
+    uint64_t refused; /* 0: none */
+    bool flush_refused;
 } peer;
 
 static int
@@ -70,13 +73,23 @@ execute(struct command *c, struct server *s)
         sim_file_get(peer.sim, s->file, c->off, c->to, c->len);
         break;
     case OP_WRITE:
+        if (peer.refused && !memcmp(c->data, &peer.refused, 8)) {
+            c->error = EIO;
+            peer.refused = 0;
+            break;
+        }
+        /* fall through */
     case OP_ZERO:
         sim_file_write(peer.sim, s->file, c->off, c->data, c->len);
         break;
     case OP_FLUSH:
+        if (peer.flush_refused) {
+            c->error = EIO;
+            peer.flush_refused = false;
+            break;
+        }
         sim_file_sync(peer.sim, s->file);
         s->flushed = true;
-        s->lost = false;
         break;
     }
     c->over = true;
@@ -142,7 +155,6 @@ nbd_fake_break(const char *file)
         sim_fd_ready(peer.sim, handle_fd(h), POLLIN | POLLHUP);
     }
     s->flushed = false;
-    s->lost = true;
     s->down_until = sim_now(peer.sim) + sim_below(peer.sim, DOWN_NS);
 }
 
@@ -150,8 +162,21 @@ void
 nbd_fake_die(const char *file)
 {
     nbd_fake_break(file);
+    server_of(file)->lost = true;
     peer.count.deaths++;
     sim_file_power(peer.sim, file);
+}
+
+void
+nbd_fake_refuse(uint64_t word)
+{
+    peer.refused = word;
+}
+
+void
+nbd_fake_refuse_flush(void)
+{
+    peer.flush_refused = true;
 }
 
 bool
@@ -206,6 +231,9 @@ submit(struct nbd_handle *h, const struct command *like, const void *data)
 
     if (h->dead)
         return -1;
+    /* What it does when all was sent again. */
+    if (like->op == OP_READ || like->op == OP_FLUSH)
+        h->server->lost = false;
     c = calloc(1, sizeof(*c));
     REQUIRE(c);
     *c = *like;
@@ -286,7 +314,7 @@ nbd_aio_notify_read(struct nbd_handle *h)
     if (h->dead)
         return -1;
     for (c = peer.first; c; c = next) {
-        int error = 0;
+        int error = c->error;
 
         next = c->next;
         if (c->h != h || !c->over)

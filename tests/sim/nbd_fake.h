@@ -19,11 +19,16 @@ void nbd_fake_break(const char *file);
 void nbd_fake_die(const char *file);
 /* The client is gone, before sim_kill() or sim_crash(). */
 void nbd_fake_client_gone(void);
+/* Of what is executed next, the write that begins with these bytes is not, but
+ * fails. */
+void nbd_fake_refuse(uint64_t word);
+/* The next flush fails. */
+void nbd_fake_refuse_flush(void);
 /* Whether this server has flushed for a client that it has been connected with
  * since then: that one has all that the server may forget. */
 bool nbd_fake_has_flushed(const char *file);
-/* Whether this server, or any (NULL), has lost its connections, or died, and
- * not flushed since: what is sent to it again is older at first. */
+/* Whether this server, or any (NULL), has died, and its client has not sent
+ * again what went with it: that is in the client's memory alone. */
 bool nbd_fake_has_lost(const char *file);
 /* How many connections have broken, and servers died, in this world. */
 struct nbd_fake_count {

@@ -40,7 +40,7 @@ later_add(struct guest *g, uint64_t sector, uint64_t id, uint64_t done)
 {
     unsigned n = g->laters[sector]++;
 
-    g->later[sector][n] = (struct guest_write){ id, done };
+    g->later[sector][n] = (struct guest_write){ .id = id, .done = done };
 }
 
 static void
@@ -94,6 +94,8 @@ allowed_after_kill(const struct guest *g, uint64_t s, uint64_t id)
         if (g->later[s][--i].id == id)
             return true;
     }
+    if (i > 1 && g->later[s][i - 1].crosses && g->later[s][i - 2].id == id)
+        return true;
     return id == (i ? g->later[s][i - 1].id : g->stable[s]);
 }
 
@@ -243,12 +245,10 @@ way_place(struct guest_way *y)
 }
 
 static void
-way_next(struct guest_way *y)
+way_begin(struct guest_way *y)
 {
     struct guest *g = y->guest;
 
-    y->op = op_next(g);
-    way_place(y);
     y->begun = ++g->time;
     if (y->op == BLK_FLUSH) {
         y->n = 0;
@@ -260,6 +260,14 @@ way_next(struct guest_way *y)
     for (uint64_t i = 0; y->op == BLK_WRITE && i < y->n; i++)
         guest_stamp(y->buf + i * 512, y->id + y->first + i);
     way_start(y);
+}
+
+static void
+way_next(struct guest_way *y)
+{
+    y->op = op_next(y->guest);
+    way_place(y);
+    way_begin(y);
 }
 
 /* ---- for the test -------------------------------------------------------- */
@@ -282,6 +290,45 @@ guest_work(struct guest *g)
     g->working = true;
     for (unsigned i = 0; i < GUEST_WAYS; i++)
         way_next(&g->way[i]);
+}
+
+/* From somewhere before its begin, or there, to somewhere in it. */
+static void
+place_over(struct guest_way *y, const struct guest_way *was)
+{
+    struct guest *g = y->guest;
+    uint64_t room = GUEST_LEN / 512 - was->n, s = was->first;
+
+    if (room > s)
+        room = s;
+    for (room = sim_below(g->sim, room + 1); room; room--) {
+        if (g->laters[s - 1] + 1 >= GUEST_LATER)
+            break;
+        s--;
+    }
+    y->first = s;
+    y->n = was->first - s + 1 + sim_below(g->sim, was->n);
+}
+
+bool
+guest_over(struct guest *g, unsigned way)
+{
+    struct guest_way *y = &g->way[way];
+    const struct guest_way *was = way ? y - 1 : NULL;
+
+    y->op = BLK_WRITE;
+    if (was)
+        place_over(y, was);
+    else
+        way_place(y);
+    if (y->op != BLK_WRITE)
+        return false;
+    way_begin(y);
+    if (was && was->busy) {
+        for (uint64_t s = was->first; s < y->first + y->n; s++)
+            g->later[s][g->laters[s] - 1].crosses = true;
+    }
+    return true;
 }
 
 bool
@@ -317,7 +364,8 @@ look_at(struct guest *g, uint64_t s, uint64_t id, bool killed)
         g->stable[s] = id;
         g->laters[s] = 0;
     } else if (n == GUEST_LATER) {
-        g->later[s][GUEST_LATER - 1] = (struct guest_write){ id, ++g->time };
+        g->later[s][GUEST_LATER - 1] =
+            (struct guest_write){ .id = id, .done = ++g->time };
     } else {
         later_add(g, s, id, ++g->time);
     }

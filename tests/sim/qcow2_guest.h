@@ -35,6 +35,7 @@ struct guest {
     unsigned laters[GUEST_SECTORS];
     struct guest_write {
         uint64_t id, done; /* done: a time, 0: under way */
+        bool crosses;      /* it began while the one before was under way */
     } later[GUEST_SECTORS][GUEST_LATER];
     struct guest_way {
         struct guest *guest;
@@ -58,6 +59,11 @@ void guest_stamp(uint8_t *sector, uint64_t id);
 /* All ways begin; they go on until working is false. */
 void guest_work(struct guest *);
 bool guest_idle(void *guest);
+/* A way writes once: the first where nothing is under way, each other one some
+ * of what the one before it wrote or writes.  Of two that were under way
+ * together either may be the last: look before anything else is written there.
+ * False: there is no such place. */
+bool guest_over(struct guest *, unsigned way);
 /* The program that served it is gone, with all that was under way. */
 void guest_lost(struct guest *);
 /* Discards are of other clusters from now on, also those that wait for their

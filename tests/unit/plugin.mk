@@ -2,7 +2,8 @@
 # Tests of the plugins: the modules as built, on the real engine and host.
 PLUGIN_TESTS = tests/unit/plugin_match tests/unit/plugin_static \
 	tests/unit/plugin_memory tests/unit/plugin_null \
-	tests/unit/plugin_nbd_kept tests/unit/plugin_nbd_cross \
+	tests/unit/plugin_nbd_kept tests/unit/plugin_nbd_latest \
+	tests/unit/plugin_nbd_cross \
 	tests/unit/limit_bucket tests/unit/plugin_limit \
 	tests/unit/plugin_delay tests/unit/plugin_error \
 	tests/unit/plugin_trace tests/unit/plugin_file \
@@ -66,6 +67,7 @@ tests_functional_plugin_fio_LDFLAGS = $(plugin_test_ldflags)
 tests_functional_plugin_fio_LDADD = $(plugin_test_ldadd) $(JSON_LIBS)
 tests_unit_plugin_nbd_kept_SOURCES = tests/unit/plugin_nbd_kept.c
 noinst_HEADERS += tests/unit/plugin_nbd.h
+tests_unit_plugin_nbd_latest_SOURCES = tests/unit/plugin_nbd_latest.c
 tests_unit_plugin_nbd_cross_SOURCES = tests/unit/plugin_nbd_cross.c
 tests_unit_plugin_nbd_cross_CFLAGS = $(NBD_CFLAGS) $(AM_CFLAGS)
 tests_functional_plugin_nbd_SOURCES = tests/functional/plugin_nbd.c \

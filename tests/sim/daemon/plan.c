@@ -54,6 +54,7 @@ next_kill(struct run *r)
         return;
     }
     world_kill_in(&r->world, 0);
+    r->kill_waits = false;
     if (!r->kills)
         return;
     r->kills--;
@@ -100,6 +101,10 @@ advance(struct run *r)
     if (!w->alive && !r->store_up_at && sim_now(s) >= r->start_at)
         start(r);
     keep_ticking(r);
+    if (r->kill_waits && !nbd_fake_has_lost(NULL)) {
+        r->kill_waits = false;
+        world_kill_in(w, 1 + sim_below(s, 60));
+    }
     if (!world_step(w))
         scene_fail(r, "nothing is left that could happen");
     for (unsigned i = 0; i < r->guests; i++) {

@@ -237,21 +237,23 @@ scene_powered(struct run *r)
     }
 }
 
-/* What the daemon keeps for a server is gone with the daemon, or with the disk;
- * and while it is sent again older writes are there once more: so neither goes
- * until the server has flushed. */
+/* What a server that died has forgotten is in the daemon's memory alone, and
+ * gone with the daemon, or with the disk: so neither goes until it was sent
+ * again.  A server that lost only its connections has all of it. */
 void
 scene_lose(struct run *r, unsigned i)
 {
     const char *file = r->disk[i].file;
 
-    if (r->disk[i].tail != TAIL_NBD || !r->world.alive || r->faults ||
-        r->renewed[i])
+    if (r->disk[i].tail != TAIL_NBD || !r->world.alive || r->faults)
         return;
-    if (!nbd_fake_has_flushed(file) || sim_below(r->world.sim, 2))
+    if (r->renewed[i] || !nbd_fake_has_flushed(file) ||
+        sim_below(r->world.sim, 2)) {
         nbd_fake_break(file);
-    else
-        nbd_fake_die(file);
+        return;
+    }
+    nbd_fake_die(file);
+    r->kill_waits |= r->world.kill_at != 0;
     world_kill_in(&r->world, 0);
 }
 

@@ -26,6 +26,7 @@ struct run {
     unsigned guests, hostiles;
     bool ticking, faults, tap_faults, power, removed[GUESTS], renewed[GUESTS];
     unsigned kills, restarts_left;
+    bool kill_waits; /* for what a server that died forgot */
     uint64_t deaths; /* that were seen */
     uint64_t tick_ns, start_at, store_up_at, again_in;
     unsigned conf_number;
