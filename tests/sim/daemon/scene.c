@@ -247,7 +247,9 @@ scene_lose(struct run *r, unsigned i)
 
     if (r->disk[i].tail != TAIL_NBD || !r->world.alive || r->faults)
         return;
+    /* A disk goes on closing when its guest is gone. */
     if (r->renewed[i] || !nbd_fake_has_flushed(file) ||
+        !world_disk_is(&r->world, r->guest[i].disk, "connected") ||
         sim_below(r->world.sim, 2)) {
         nbd_fake_break(file);
         return;
