@@ -78,7 +78,7 @@ execute(struct command *c, struct server *s)
             peer.refused = 0;
             break;
         }
-        /* fall through */
+        __attribute__((fallthrough));
     case OP_ZERO:
         sim_file_write(peer.sim, s->file, c->off, c->data, c->len);
         break;
