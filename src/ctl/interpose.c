@@ -25,7 +25,7 @@ const char interpose_help[] =
     "         domain, through the chain of DISK\n"
     "  remove VM VDEV [force]\n"
     "         take it away again; force: without waiting for the guest\n"
-    "  hook add|remove PATH\n"
+    "  hook add PATH, hook remove PATH [force]\n"
     "         for the script block-blktapd: the part below a vbd of xl's\n"
     "\n"
     "  VM       the guest's name or number\n"
@@ -134,8 +134,8 @@ add(const struct ctl *ctl, int argc, char **argv)
 
 /* ---- remove -------------------------------------------------------------- */
 
-static int
-wait_left(struct store *s, struct interposed *i, const char *vdev, char *why,
+int
+left_wait(struct store *s, struct interposed *i, const char *vdev, char *why,
           size_t n)
 {
     const struct timespec nap = { .tv_nsec = 100000000 };
@@ -175,7 +175,7 @@ remove_try(struct store *s, void *arg, char *why, size_t n)
     if (!rc && !r->force)
         rc = interpose_leave(s, r->found, why, n);
     if (!rc && !r->force)
-        rc = wait_left(s, r->found, r->vdev, why, n);
+        rc = left_wait(s, r->found, r->vdev, why, n);
     return rc ? rc : interpose_remove(s, r->found, why, n);
 }
 

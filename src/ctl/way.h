@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct interposed;
 struct store;
 
 /* 0, or -errno and a sentence; or nothing of both, and the connection broke:
@@ -24,7 +25,12 @@ int way_do(way_fn *, void *arg);
 int target_look(const char *target, uint32_t *major, uint32_t *minor, char *why,
                 size_t n);
 
-/* `interpose hook': add|remove PATH. */
+/* Until the guest, and blktapd after it, let go of what it names: 0, or
+ * -ETIMEDOUT and a sentence. */
+int left_wait(struct store *, struct interposed *, const char *name, char *why,
+              size_t n);
+
+/* `interpose hook': add PATH, remove PATH [force]. */
 int hook_run(int argc, char **argv);
 
 #endif

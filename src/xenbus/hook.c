@@ -2,11 +2,11 @@
 /*
  * hook.c: an interposed disk whose upper vbd libxl made, see interpose.h.
  *
- * All of it is in one domain, 0.  Kind vbd is the only one that libxl makes
- * with a script of ours in every version, and xen-blkback takes each of them at
- * once: by state 2, for which libxl waits before it runs the script, the upper
- * one is the kernel's.  It is new again when it is handed over, so that what
- * the kernel has offered is not what counts.
+ * Kind vbd is the only one that libxl makes with a script of ours in every
+ * version, and xen-blkback takes each of them at once: by state 2, for which
+ * libxl waits before it runs the script, the upper one is the kernel's.  It is
+ * new again when it is handed over, so that what the kernel has offered is not
+ * what counts; or it is moved, where blktapd is in another domain: hook_move.c.
  */
 #include "config.h"
 
@@ -61,16 +61,25 @@ copied(char *to, size_t size, const char *from, size_t length)
     return true;
 }
 
-/* DISK[:NUMBER]:DEVICE.  Neither a disk's name nor a number has a colon. */
+/* [DOMAIN/]DISK[:NUMBER]:DEVICE.  Neither a disk's name nor a number has a
+ * colon or a slash. */
 static bool
 hook_parse(const char *params, struct interpose_hook *h)
 {
-    const char *device = strstr(params, ":/");
-    size_t disk = strcspn(params, ":");
+    const char *device = strstr(params, ":/"), *slash;
+    size_t disk;
 
-    h->number[0] = '\0';
-    if (!device || !copied(h->disk, sizeof h->disk, params, disk) ||
+    h->number[0] = h->domain[0] = '\0';
+    if (!device ||
         !copied(h->target, sizeof h->target, device + 1, strlen(device + 1)))
+        return false;
+    slash = memrchr(params, '/', (size_t)(device - params));
+    if (slash &&
+        !copied(h->domain, sizeof h->domain, params, (size_t)(slash - params)))
+        return false;
+    params = slash ? slash + 1 : params;
+    disk = strcspn(params, ":");
+    if (!copied(h->disk, sizeof h->disk, params, disk))
         return false;
     params += disk;
     return params == device || copied(h->number, sizeof h->number, params + 1,
@@ -80,9 +89,21 @@ hook_parse(const char *params, struct interpose_hook *h)
 static void
 upper_paths(struct interposed *i, const struct interpose_hook *h)
 {
-    *i = (struct interposed){ .upper = { .domid = h->domid,
-                                         .devid = h->devid } };
-    pair_paths(&i->upper, "vbd");
+    *i = (struct interposed){
+        .upper = { .self = h->self, .domid = h->domid, .devid = h->devid }
+    };
+    if (h->self)
+        move_paths(i);
+    else
+        pair_paths(&i->upper, "vbd");
+}
+
+/* Of the one that libxl made. */
+static void
+libxl_back(char *out, size_t size, const struct interpose_hook *h)
+{
+    snprintf(out, size, "/local/domain/0/backend/vbd/%" PRIu32 "/%" PRIu32,
+             h->domid, h->devid);
 }
 
 static int
@@ -115,40 +136,61 @@ hook_text(struct store *s, const char *dir, const char *leaf, char *out,
     return rc;
 }
 
+static int
+hook_domain(struct store *s, struct interpose_hook *h, char *why, size_t n)
+{
+    int rc;
+
+    h->self = 0;
+    if (!h->domain[0])
+        return 0;
+    rc = pair_vm(s, h->domain, true, &h->self, why, n);
+    if (rc == -ENOENT)
+        return pair_say(rc, why, n,
+                        "target: expected the name or number of a running "
+                        "domain before the slash, found \"%s\"",
+                        h->domain);
+    if (!rc && h->self == h->domid)
+        return pair_say(-EINVAL, why, n,
+                        "target: expected another domain than the guest's, "
+                        "found \"%s\"",
+                        h->domain);
+    return rc;
+}
+
 int
 interpose_hook_read(struct store *s, const char *path, struct interpose_hook *h,
                     char *why, size_t n)
 {
-    char params[3 * INTERPOSE_TEXT], mode[16];
-    struct interposed i;
+    char params[4 * INTERPOSE_TEXT], mode[16], back[VBD_PATH];
     int rc = hook_path(path, &h->domid, &h->devid, why, n);
 
     if (!rc)
         rc = in_domain0(s, why, n);
     if (rc)
         return rc;
-    upper_paths(&i, h);
-    rc = hook_text(s, i.upper.back, "params", params, sizeof params);
+    libxl_back(back, sizeof back, h);
+    rc = hook_text(s, back, "params", params, sizeof params);
     if (!rc)
-        rc = hook_text(s, i.upper.back, "mode", mode, sizeof mode);
+        rc = hook_text(s, back, "mode", mode, sizeof mode);
     if (!rc)
-        rc = hook_text(s, i.upper.back, "dev", h->vdev, sizeof h->vdev);
+        rc = hook_text(s, back, "dev", h->vdev, sizeof h->vdev);
     if (rc)
-        return pair_say(rc, why, n, "XenStore: %s: %s", i.upper.back,
-                        strerror(-rc));
+        return pair_say(rc, why, n, "XenStore: %s: %s", back, strerror(-rc));
     h->readonly = !strchr(mode, 'w');
     if (!hook_parse(params, h))
         return pair_say(-EINVAL, why, n,
-                        "target: expected DISK:DEVICE or DISK:NUMBER:DEVICE, "
-                        "found \"%s\"",
+                        "target: expected [DOMAIN/]DISK[:NUMBER]:DEVICE, found "
+                        "\"%s\"",
                         params);
-    return 0;
+    return hook_domain(s, h, why, n);
 }
 
 /* ---- the lower one ------------------------------------------------------- */
 
 struct make {
     const struct interpose *ask;
+    char libxl[VBD_PATH];
     const struct interposed *made;
     uint32_t number;
 };
@@ -160,10 +202,13 @@ make_tx(struct store *s, store_tx tx, void *arg)
 
     /* It may be taken away while we are at it: then nobody would remove ours.
      */
-    if (!pair_exists(s, tx, m->made->upper.back))
+    if (!pair_exists(s, tx, m->libxl))
         return -ENOENT;
     if (m->ask->again && lower_is(s, tx, m->made, m->ask))
         return 0;
+    /* From now on they would be taken for ours. */
+    if (m->made->moved && move_taken(s, tx, m->made))
+        return -EBUSY;
     return lower_make(s, tx, m->made, m->number, m->ask);
 }
 
@@ -184,11 +229,14 @@ interpose_hook_make(struct store *s, const struct interpose_hook *h,
 
     if (rc)
         return rc;
+    libxl_back(m.libxl, sizeof m.libxl, h);
     upper_paths(&i, h);
     lower_paths(&i, m.number);
     rc = node_transact(s, make_tx, &m);
     if (rc == -EEXIST)
         return lower_there(&i, m.number, why, n);
+    if (rc == -EBUSY)
+        return move_refused(&i, why, n);
     return rc ? pair_say(rc, why, n, "XenStore: %s: %s", i.back, strerror(-rc))
               : 0;
 }
@@ -197,20 +245,24 @@ int
 interpose_hook_find(struct store *s, const char *path, struct interposed **out,
                     char *why, size_t n)
 {
-    struct interpose_hook h;
-    struct interposed i;
-    int rc = hook_path(path, &h.domid, &h.devid, why, n);
+    struct interposed i = { .upper = { 0 } };
+    int rc = hook_path(path, &i.upper.domid, &i.upper.devid, why, n);
 
     if (rc)
         return rc;
-    upper_paths(&i, &h);
-    if (!lower_find(s, &i, "0"))
+    if (!lower_find(s, &i))
         return -ENOENT;
     *out = malloc(sizeof **out);
     if (!*out)
         return pair_say(-ENOMEM, why, n, "no memory");
     **out = i;
     return 0;
+}
+
+bool
+interpose_hook_moved(const struct interposed *i)
+{
+    return i->moved;
 }
 
 bool
@@ -229,8 +281,11 @@ int
 interpose_hook_remove(struct store *s, struct interposed *i, char *why,
                       size_t n)
 {
-    int rc = node_transact(s, lower_remove_tx, i);
+    int rc;
 
+    if (i->moved)
+        return interpose_remove(s, i, why, n);
+    rc = node_transact(s, lower_remove_tx, i);
     return rc ? pair_say(rc, why, n, "XenStore: %s: %s", i->back, strerror(-rc))
               : 0;
 }
@@ -243,15 +298,6 @@ struct hand {
     enum bus_state found;
 };
 
-static bool
-is_handed(struct store *s, store_tx tx, const char *back)
-{
-    char *text = node_text(s, tx, back, INTERPOSE_HANDED);
-
-    free(text);
-    return text;
-}
-
 static int
 hand_tx(struct store *s, store_tx tx, void *arg)
 {
@@ -261,7 +307,7 @@ hand_tx(struct store *s, store_tx tx, void *arg)
 
     if (rc)
         return rc;
-    if (h->hook->again && is_handed(s, tx, h->back))
+    if (h->hook->again && node_is(s, tx, h->back, INTERPOSE_HANDED, "1"))
         return 0;
     if (h->found != BUS_INITIALISING && h->found != BUS_INIT_WAIT)
         return -ESTALE;
@@ -283,6 +329,8 @@ interpose_hook_hand(struct store *s, const struct interpose_hook *hook,
     int rc;
 
     upper_paths(&i, hook);
+    if (i.moved)
+        return hook_move(s, hook, &i, why, n);
     rc = node_transact(s, hand_tx, &h);
     if (rc == -ESTALE)
         return pair_say(rc, why, n,

@@ -12,6 +12,8 @@
 
 /* Of the lower vbd's front-end, in its domain. */
 #define PLACE "data/blktapd-vbd"
+/* In the lower back-end: the upper front-end, where it is not as usual. */
+#define FRONT_NODE "interposes-front"
 
 void
 lower_paths(struct interposed *i, uint32_t number)
@@ -75,6 +77,8 @@ write_lower(struct store *s, store_tx tx, const struct interposed *i,
         rc = pair_write(s, tx, i->front, front);
     if (!rc)
         rc = pair_dir(s, tx, i->back, 0, i->upper.self);
+    if (!rc && i->moved)
+        rc = node_put(s, tx, i->back, FRONT_NODE, i->upper.front);
     return rc ? rc : pair_write(s, tx, i->back, back);
 }
 
@@ -89,7 +93,7 @@ lower_make(struct store *s, store_tx tx, const struct interposed *i,
 
 /* A domain that never served has no such directory; it may read, and write,
  * what is below it. */
-static int
+int
 make_backends(struct store *s, store_tx tx, uint32_t domid)
 {
     char dir[64];
@@ -98,12 +102,12 @@ make_backends(struct store *s, store_tx tx, uint32_t domid)
     return pair_exists(s, tx, dir) ? 0 : pair_dir(s, tx, dir, domid, 0);
 }
 
-static bool
-is_text(struct store *s, store_tx tx, const char *dir, const char *leaf,
-        const char *want)
+bool
+node_is(struct store *s, store_tx tx, const char *dir, const char *leaf,
+        const char *text)
 {
     char *found = node_text(s, tx, dir, leaf);
-    bool same = found && !strcmp(found, want);
+    bool same = found && !strcmp(found, text);
 
     free(found);
     return same;
@@ -113,8 +117,8 @@ bool
 lower_is(struct store *s, store_tx tx, const struct interposed *i,
          const struct interpose *ask)
 {
-    return is_text(s, tx, i->back, "interposes", i->upper.back) &&
-           is_text(s, tx, i->back, "params", ask->target);
+    return node_is(s, tx, i->back, "interposes", i->upper.back) &&
+           node_is(s, tx, i->back, "params", ask->target);
 }
 
 static int
@@ -124,7 +128,7 @@ add_tx(struct store *s, store_tx tx, void *arg)
     int rc;
 
     if (a->ask->again && lower_is(s, tx, a->made, a->ask) &&
-        is_text(s, tx, a->made->upper.back, "params", a->ask->disk))
+        node_is(s, tx, a->made->upper.back, "params", a->ask->disk))
         return 0;
     rc = make_backends(s, tx, a->made->upper.self);
     if (!rc)
@@ -257,8 +261,23 @@ is_that(struct store *s, struct interposed *i, uint32_t self, uint32_t number)
     return is;
 }
 
-bool
-lower_find(struct store *s, struct interposed *i, const char *domain)
+/* Where it says so, in a directory that only domain 0 can write.  false: that
+ * could not be read. */
+static bool
+find_front(struct store *s, struct interposed *i)
+{
+    char *front = node_text(s, 0, i->back, FRONT_NODE);
+    bool known = front || errno == ENOENT;
+
+    i->moved = front && strlen(front) < sizeof i->upper.front;
+    if (i->moved)
+        snprintf(i->upper.front, sizeof i->upper.front, "%s", front);
+    free(front);
+    return known;
+}
+
+static bool
+find_in(struct store *s, struct interposed *i, const char *domain)
 {
     char dir[VBD_PATH];
     uint64_t self, number;
@@ -274,6 +293,19 @@ lower_find(struct store *s, struct interposed *i, const char *domain)
         if (number_parse(numbers[k], UINT32_MAX, &number))
             found = is_that(s, i, (uint32_t)self, (uint32_t)number);
     free(numbers);
+    return found && find_front(s, i);
+}
+
+bool
+lower_find(struct store *s, struct interposed *i)
+{
+    unsigned count = 0;
+    char **domains = s->ops->list(s, 0, "/local/domain/0/backend/vbd", &count);
+    bool found = false;
+
+    for (unsigned k = 0; domains && k < count && !found; k++)
+        found = find_in(s, i, domains[k]);
+    free(domains);
     return found;
 }
 
@@ -282,20 +314,13 @@ interpose_find(struct store *s, const char *vm, const char *vdev,
                struct interposed **out, char *why, size_t n)
 {
     struct interposed i = { .upper = { 0 } };
-    unsigned count = 0;
-    char **domains;
-    bool found = false;
     int rc = pair_words("vbd", vdev, &i.upper.devid, why, n);
 
     if (!rc)
         rc = pair_vm(s, vm, false, &i.upper.domid, why, n);
     if (rc)
         return rc;
-    domains = s->ops->list(s, 0, "/local/domain/0/backend/vbd", &count);
-    for (unsigned k = 0; domains && k < count && !found; k++)
-        found = lower_find(s, &i, domains[k]);
-    free(domains);
-    if (!found)
+    if (!lower_find(s, &i))
         return pair_say(-ENOENT, why, n,
                         "vdev: expected an interposed disk of vm %s, found no "
                         "%s",
@@ -364,7 +389,7 @@ static int
 remove_tx(struct store *s, store_tx tx, void *arg)
 {
     struct interposed *i = arg;
-    int rc = pair_remove(s, tx, &i->upper);
+    int rc = i->moved ? move_remove(s, tx, i) : pair_remove(s, tx, &i->upper);
 
     return rc ? rc : lower_remove(s, tx, i);
 }

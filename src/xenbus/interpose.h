@@ -11,10 +11,12 @@
  * record by which both are found again.
  *
  * A hotplug script of libxl has a vbd that libxl made in this domain instead:
- * it is the upper one, `params' say DISK[:NUMBER]:DEVICE, and xen-blkback has
- * taken it.  Then only the lower one is made and removed; the upper one is
- * handed over from the kernel to blktapd, which takes of kind vbd nothing else
- * where xen-blkback is loaded.
+ * it is the upper one, `params' say [DOMAIN/]DISK[:NUMBER]:DEVICE, and
+ * xen-blkback has taken it.  Then the lower one is made and removed; the upper
+ * one is handed over from the kernel to blktapd, which takes of kind vbd
+ * nothing else where xen-blkback is loaded.  Where blktapd is in another
+ * domain an upper one is made there, and what libxl made is an empty shell
+ * from then on.
  *
  * Threads: any one, with the store.  Errors: -errno, and a sentence.
  */
@@ -67,12 +69,16 @@ int interpose_remove(struct store *, struct interposed *, char *why, size_t n);
 
 /* In a back-end's directory, "1": it was handed over. */
 #define INTERPOSE_HANDED "handed-over"
+/* In one that libxl made: the path of the one that took its place. */
+#define INTERPOSE_MOVED "moved-to"
 
 enum { INTERPOSE_TEXT = 256 };
 
 /* What `params' ask for. */
 struct interpose_hook {
-    uint32_t domid, devid; /* of the upper one */
+    uint32_t domid, devid;       /* of the upper one */
+    uint32_t self;               /* the domain of blktapd */
+    char domain[INTERPOSE_TEXT]; /* its name, or "": this one */
     char disk[INTERPOSE_TEXT], number[16], target[INTERPOSE_TEXT];
     char vdev[32];
     bool readonly;
@@ -85,15 +91,22 @@ int interpose_hook_read(struct store *, const char *path,
 /* The lower one alone. */
 int interpose_hook_make(struct store *, const struct interpose_hook *,
                         uint32_t major, uint32_t minor, char *why, size_t n);
-/* The upper one is a new one of blktapd's.  The kernel must have let go. */
+/* The upper one is a new one of blktapd's; another is made in its place, where
+ * that is another domain's.  The kernel must have let go. */
 int interpose_hook_hand(struct store *, const struct interpose_hook *,
                         char *why, size_t n);
 /* What interpose_hook_make() made, or -ENOENT without a sentence. */
 int interpose_hook_find(struct store *, const char *path, struct interposed **,
                         char *why, size_t n);
+/* Whether it took the place of libxl's: then the guest has to be asked. */
+bool interpose_hook_moved(const struct interposed *);
+/* Takes it from the guest instead, which can't be asked. */
+int interpose_hook_cut(struct store *, struct interposed *, char *why,
+                       size_t n);
 /* Whether blktapd has let go of the lower one. */
 bool interpose_hook_closed(struct store *, struct interposed *);
-/* The lower one alone, whatever its state. */
+/* The lower one, and one that took the place of libxl's, whatever their state.
+ */
 int interpose_hook_remove(struct store *, struct interposed *, char *why,
                           size_t n);
 

@@ -8,6 +8,7 @@ libxenbus_a_SOURCES = src/xenbus/states.c src/xenbus/states.h \
 	src/xenbus/medium.c src/xenbus/link.c src/xenbus/resume.c src/xenbus/xenbus.c \
 	src/xenbus/discover.c src/xenbus/attach.c src/xenbus/list.c \
 	src/xenbus/pair.c src/xenbus/pair.h src/xenbus/interpose.c src/xenbus/hook.c \
+	src/xenbus/hook_move.c \
 	src/xenbus/interpose.h src/xenbus/lower.h
 
 include tests/unit/xenbus.mk

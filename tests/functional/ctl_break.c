@@ -263,6 +263,24 @@ vbd_hooked(void)
 }
 
 static void
+vbd_in_store(void)
+{
+    char params[256];
+
+    snprintf(params, sizeof params, "store/web-root:4:%s", device);
+    vbd_made(params);
+}
+
+static void
+vbd_moved(void)
+{
+    vbd_in_store();
+    CHECK_EQ(ctl("hook add " HOOK), 0);
+    put(UPPER_BACK "/state", "6");
+    put("/local/domain/3/data/blktapd-vbd/4/state", "6");
+}
+
+static void
 vbd_handed(void)
 {
     vbd_hooked();
@@ -276,6 +294,15 @@ hook_goes_on(void)
     CHECK(is(HOOKED "/handed-over", "1"));
     breaks_everywhere(vbd_handed, "hook remove " HOOK);
     CHECK(is("/local/domain/0/data/blktapd-vbd", NULL));
+}
+
+static void
+hook_moves_on(void)
+{
+    breaks_everywhere(vbd_in_store, "hook add " HOOK);
+    CHECK(is(HOOKED "/moved-to", UPPER_BACK));
+    breaks_everywhere(vbd_moved, "hook remove " HOOK);
+    CHECK(is(UPPER_BACK, NULL));
 }
 
 /* ---- while the guest has it ---------------------------------------------- */
@@ -347,6 +374,7 @@ main(int argc, char **argv)
     TEST(add_goes_on);
     TEST(remove_goes_on);
     TEST(hook_goes_on);
+    TEST(hook_moves_on);
     TEST(waits_for_the_guest);
     relay_stop();
     return ctl_store_end();

@@ -177,16 +177,23 @@ hook_refused(const char *params, const char *sentence)
 static void
 hook_says_what_is_wrong(void)
 {
-    static const char form[] = "blktapctl: target: expected DISK:DEVICE or "
-                               "DISK:NUMBER:DEVICE, found \"%s\"\n";
-    static const char *const bad[] = { "web-root", ":/dev/vg/web",
-                                       "web-root::/dev/vg/web", "/dev/null" };
+    static const char form[] = "blktapctl: target: expected "
+                               "[DOMAIN/]DISK[:NUMBER]:DEVICE, found \"%s\"\n";
+    static const char *const bad[] = {
+        "web-root",           ":/dev/vg/web",        "web-root::/dev/vg/web",
+        "/dev/null",          "store/web-root",      "/web-root:/dev/vg/web",
+        "store/:/dev/vg/web", "store/:4:/dev/vg/web"
+    };
+    static const char nobody[] = "blktapctl: target: expected the name or "
+                                 "number of a running domain before the slash, "
+                                 "found \"%s\"\n";
     char params[256], sentence[256];
-
-    refused("hook", "blktapctl: usage: blktapctl interpose hook add|remove "
-                    "PATH\n");
-    refused("hook put backend/vbd/7/51712",
-            "blktapctl: usage: blktapctl interpose hook add|remove PATH\n");
+    static const char usage[] = "blktapctl: usage: blktapctl interpose hook "
+                                "add PATH, or remove PATH [force]\n";
+    refused("hook", usage);
+    refused("hook put backend/vbd/7/51712", usage);
+    refused("hook add backend/vbd/7/51712 force", usage);
+    refused("hook remove backend/vbd/7/51712 now", usage);
     refused("hook add backend/vbd3/7/51712",
             "blktapctl: expected the path of a back-end as "
             "backend/vbd/7/51712, found \"backend/vbd3/7/51712\"\n");
@@ -205,6 +212,173 @@ hook_says_what_is_wrong(void)
     snprintf(params, sizeof params, "web-root:four:%s", device);
     hook_refused(params, "blktapctl: number: expected a whole number, found "
                          "\"four\"\n");
+    snprintf(sentence, sizeof sentence, nobody, "barn");
+    hook_refused("barn/web-root:/dev/vg/web", sentence);
+    snprintf(sentence, sizeof sentence, nobody, "8");
+    hook_refused("8/web-root:/dev/vg/web", sentence);
+    hook_refused("web/web-root:/dev/vg/web",
+                 "blktapctl: target: expected another domain than the guest's, "
+                 "found \"web\"\n");
+}
+
+/* ---- for the script, where blktapd is in another domain -------------------
+ */
+
+#define MOVED_FRONT "/local/domain/7/device/vbd/268435456"
+#define MOVED_FROM  "/local/domain/3/data/blktapd-vbd/4"
+#define MOVED_TO    "/local/domain/0/backend/vbd/3/4"
+
+static void
+vbd_moved(void)
+{
+    char params[256];
+
+    snprintf(params, sizeof params, "store/web-root:4:%s", device);
+    vbd_made(params);
+    CHECK_EQ(ctl("hook add backend/vbd/7/51712"), 0);
+    CHECK_STR(said, "");
+}
+
+/* None of the two is left, and of libxl's nothing is touched. */
+static void
+nothing_moved(void)
+{
+    CHECK(is(MOVED_FROM, NULL));
+    CHECK(is(MOVED_TO, NULL));
+    CHECK(is(MOVED_FRONT, NULL));
+    CHECK(is(UPPER_BACK, NULL));
+    CHECK(is("/local/domain/3/backend/blktapd", NULL) ||
+          is("/local/domain/3/backend/blktapd", ""));
+    CHECK(is("/libxl/7/device/vbd/51712/backend", HOOKED));
+}
+
+static void
+hook_moves_it(void)
+{
+    vbd_moved();
+    CHECK(is(MOVED_FROM "/backend", MOVED_TO));
+    CHECK(is(MOVED_TO "/frontend", MOVED_FROM));
+    CHECK(is(MOVED_TO "/frontend-id", "3"));
+    CHECK(is(MOVED_TO "/interposes", UPPER_BACK));
+    CHECK(is(MOVED_TO "/interposes-front", MOVED_FRONT));
+    CHECK(is(MOVED_TO "/physical-device", "7:c8"));
+    CHECK(is(UPPER_BACK "/params", "web-root"));
+    CHECK(is(UPPER_BACK "/frontend", MOVED_FRONT));
+    CHECK(is(UPPER_BACK "/frontend-id", "7"));
+    CHECK(is(UPPER_BACK "/mode", "w"));
+    CHECK(is(UPPER_BACK "/dev", "xvda"));
+    CHECK(is(UPPER_BACK "/handed-over", "1"));
+    CHECK(is(UPPER_BACK "/attached-by", NULL)); /* not for it to remove */
+    CHECK(is(UPPER_BACK "/state", "1"));
+    CHECK(is(MOVED_FRONT "/backend", UPPER_BACK));
+    CHECK(is(MOVED_FRONT "/backend-id", "3"));
+    CHECK(is(MOVED_FRONT "/virtual-device", "51712"));
+    CHECK(is(MOVED_FRONT "/state", "1"));
+    /* Of libxl's: the guest finds none, and it can be removed at once. */
+    CHECK(is(FRONT, NULL));
+    CHECK(is(HOOKED "/moved-to", UPPER_BACK));
+    CHECK(is(HOOKED "/frontend", NULL));
+    CHECK(is(HOOKED "/handed-over", NULL));
+    CHECK(is(HOOKED "/state", "6"));
+    CHECK(is("/libxl/7/device/vbd/51712/backend", HOOKED));
+
+    put(UPPER_BACK "/state", "6"); /* as the guest and blktapd do */
+    put(MOVED_FROM "/state", "6");
+    CHECK_EQ(ctl("hook remove backend/vbd/7/51712"), 0);
+    CHECK_STR(said, "");
+    nothing_moved();
+    CHECK(is(HOOKED "/state", "6")); /* libxl's to remove */
+    CHECK_EQ(ctl("hook remove backend/vbd/7/51712"), 0);
+}
+
+/* It can't be asked: its front-end goes first, and blktapd sees that. */
+static void
+hook_cuts_it(void)
+{
+    vbd_moved();
+    put(UPPER_BACK "/state", "4");
+    put(MOVED_FROM "/state", "4");
+    put(MOVED_FRONT "/state", "4");
+    CHECK_EQ(ctl("hook remove backend/vbd/7/51712 force & "
+                 "until [ \"$(xenstore-read " UPPER_BACK "/state)\" = 5 ]; do "
+                 "sleep 0.1; done; xenstore-exists " MOVED_FRONT " && echo it "
+                 "is there still; xenstore-write " UPPER_BACK
+                 "/state 6 " MOVED_FROM "/state 6; wait $!"),
+             0);
+    CHECK_STR(said, "");
+    nothing_moved();
+    /* Of what is gone already too. */
+    vbd_moved();
+    CHECK_EQ(store->ops->rm(store, 0, UPPER_BACK), 0);
+    CHECK_EQ(store->ops->rm(store, 0, MOVED_FROM), 0);
+    CHECK_EQ(ctl("hook remove backend/vbd/7/51712 force"), 0);
+    CHECK_STR(said, "");
+    nothing_moved();
+    /* And of what its domain has spoilt. */
+    vbd_moved();
+    CHECK_EQ(store->ops->rm(store, 0, UPPER_BACK "/state"), 0);
+    CHECK_EQ(ctl("hook remove backend/vbd/7/51712 force"), 0);
+    CHECK_STR(said, "");
+    nothing_moved();
+}
+
+/* By hand, where libxl has lost it. */
+static void
+remove_finds_what_was_moved(void)
+{
+    vbd_moved();
+    CHECK_EQ(ctl("remove web xvda force"), 0);
+    CHECK_STR(said, "");
+    nothing_moved();
+    CHECK(is(HOOKED "/moved-to", UPPER_BACK));
+    CHECK_EQ(ctl("hook remove backend/vbd/7/51712"), 0);
+}
+
+static void
+hook_moves_only_what_is_new(void)
+{
+    char params[256];
+
+    snprintf(params, sizeof params, "store/web-root:4:%s", device);
+    vbd_made(params);
+    put(HOOKED "/state", "4");
+    refused("hook add backend/vbd/7/51712",
+            "blktapctl: " HOOKED ": expected a new vbd, found one that is "
+            "connected\n");
+    nothing_moved();
+    CHECK(is(FRONT "/state", "1"));
+    CHECK(is(HOOKED "/state", "4"));
+
+    vbd_made(params);
+    put(MOVED_FRONT "/state", "4");
+    refused("hook add backend/vbd/7/51712",
+            "blktapctl: vdev: expected a free one, found " MOVED_FRONT
+            " or " UPPER_BACK " in use\n");
+    CHECK(is(FRONT "/state", "1"));
+    CHECK(is(MOVED_FRONT "/state", "4"));
+    CHECK_EQ(store->ops->rm(store, 0, MOVED_FRONT), 0);
+    CHECK(is(MOVED_TO, NULL));
+    CHECK_EQ(store->ops->rm(store, 0, HOOKED), 0);
+}
+
+/* Others have no second number of their own: bit 30. */
+static void
+hook_moves_other_disks(void)
+{
+    char params[256];
+
+    snprintf(params, sizeof params, "3/web-root:%s", device);
+    put("/local/domain/0/backend/vbd/7/2048/params", params);
+    put("/local/domain/0/backend/vbd/7/2048/mode", "r");
+    put("/local/domain/0/backend/vbd/7/2048/state", "2");
+    CHECK_EQ(ctl("hook add backend/vbd/7/2048"), 0);
+    CHECK_STR(said, "");
+    CHECK(is("/local/domain/7/device/vbd/1073743872/virtual-device", "2048"));
+    CHECK(is("/local/domain/3/backend/blktapd/7/2048/mode", "r"));
+    CHECK(is("/local/domain/0/backend/vbd/3/2048/mode", "r"));
+    CHECK_EQ(ctl("remove web sda force"), 0);
+    CHECK(is("/local/domain/7/device/vbd/1073743872", NULL));
+    CHECK(is("/local/domain/0/backend/vbd/3", NULL));
 }
 
 /* What stands where the lower one would is another's; and an upper one that is
@@ -252,5 +426,10 @@ main(int argc, char **argv)
     TEST(hook_removes_what_was_below);
     TEST(hook_says_what_is_wrong);
     TEST(hook_gives_up);
+    TEST(hook_moves_it);
+    TEST(hook_cuts_it);
+    TEST(remove_finds_what_was_moved);
+    TEST(hook_moves_only_what_is_new);
+    TEST(hook_moves_other_disks);
     return ctl_store_end();
 }

@@ -77,7 +77,9 @@ vbd_made(const char *params)
     put(HOOKED "/mode", "w");
     put(HOOKED "/online", "1");
     put(HOOKED "/state", "2");
+    put(HOOKED "/frontend", FRONT);
     put(FRONT "/state", "1");
+    put("/libxl/7/device/vbd/51712/backend", HOOKED);
 }
 
 /* It need not be there: only what it says of itself counts. */

@@ -266,6 +266,89 @@ is_done_again_when_others_interfere(void)
     CHECK_STR(get(LOWER_BACK "/state"), "1");
 }
 
+/* ---- made by libxl, and moved ---------------------------------------------
+ */
+
+#define HOOKED      "/local/domain/0/backend/vbd/7/51712"
+#define HOOK        "backend/vbd/7/51712"
+#define MOVED_FRONT "/local/domain/7/device/vbd/268435456"
+
+static void
+vbd_made(void)
+{
+    hosts();
+    set(HOOKED, "n0,r7");
+    set(HOOKED "/params", "store/web-root:/dev/vg/web");
+    set(HOOKED "/frontend", FRONT);
+    set(HOOKED "/mode", "w");
+    set(HOOKED "/state", "2");
+    set(FRONT, "n7,r0");
+    set(FRONT "/state", "1");
+}
+
+static int
+move(void)
+{
+    struct interpose_hook h = { .again = false };
+    int rc = interpose_hook_read(&w.store, HOOK, &h, why, sizeof why);
+
+    if (!rc)
+        rc = interpose_hook_make(&w.store, &h, 253, 17, why, sizeof why);
+    return rc ? rc : interpose_hook_hand(&w.store, &h, why, sizeof why);
+}
+
+static void
+moves_to_their_owners(void)
+{
+    vbd_made();
+    REQUIRE(!move());
+    CHECK_STR(get(MOVED_FRONT), "n7,r3");
+    CHECK_STR(get(UPPER_BACK), "n3,r7");
+    CHECK_STR(get(LOWER_FRONT), "n3,r0");
+    CHECK_STR(get(LOWER_BACK), "n0,r3");
+    CHECK_STR(get("/local/domain/3/backend"), "n3,r0");
+    CHECK_STR(get(HOOKED), "n0,r7");
+    CHECK(!get(FRONT));
+    CHECK(!get(LIBXL));
+    CHECK_STR(get(HOOKED "/state"), "6");
+}
+
+/* Each call in turn fails; then it is taken back, as blktapctl does. */
+static void
+moves_all_or_can_be_taken_back(void)
+{
+    unsigned calls, failed = 0;
+    struct interposed *i;
+
+    vbd_made();
+    calls = w.calls;
+    REQUIRE(!move());
+    calls = w.calls - calls;
+    CHECK(calls > 60);
+    for (unsigned n = 1; n <= calls; n++) {
+        vbd_made();
+        w.fail_in = n;
+        why[0] = '\0';
+        if (!move())
+            continue;
+        w.fail_in = 0;
+        failed++;
+        CHECK(why[0]);
+        CHECK_EQ(w.open_tx, 0);
+        if (!interpose_hook_find(&w.store, HOOK, &i, why, sizeof why)) {
+            CHECK_EQ(interpose_hook_remove(&w.store, i, why, sizeof why), 0);
+            interpose_free(i);
+        }
+        CHECK(!get(LOWER_FRONT));
+        CHECK(!get(LOWER_BACK));
+        CHECK(!get(UPPER_BACK));
+        CHECK(!get(MOVED_FRONT));
+        CHECK(get(HOOKED "/state"));
+    }
+    w.fail_in = 0;
+    CHECK(failed > 50);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -278,5 +361,7 @@ main(int argc, char **argv)
     TEST(waits_for_both_and_removes_all);
     TEST(leaves_nothing_half_done);
     TEST(is_done_again_when_others_interfere);
+    TEST(moves_to_their_owners);
+    TEST(moves_all_or_can_be_taken_back);
     return test_end();
 }
