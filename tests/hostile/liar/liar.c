@@ -52,10 +52,12 @@ liar_state(struct liar *l, int state)
 static void
 nodes(struct liar *l)
 {
-    char sectors[16], queues[16];
+    char sectors[16], queues[16], order[16];
 
     snprintf(queues, sizeof(queues), "%u", l->offers ? l->offers : 1);
     liar_node(l, "multi-queue-max-queues", queues);
+    snprintf(order, sizeof(order), "%u", l->longest);
+    liar_node(l, "max-ring-page-order", order);
     snprintf(sectors, sizeof(sectors), "%d", LIAR_SECTORS);
     liar_node(l, "frontend", l->front);
     liar_node(l, "frontend-id", "0");
@@ -89,10 +91,16 @@ liar_below(struct liar *l, uint32_t n)
     return (uint32_t)(((l->seed >> 32) * n) >> 32);
 }
 
+uint32_t
+liar_slots(const struct liar *l)
+{
+    return LIAR_SLOTS << l->order;
+}
+
 static uint8_t *
 slot(const struct liar *l, uint32_t index)
 {
-    return l->at->ring + 64 + (size_t)(index % LIAR_SLOTS) * 112;
+    return l->at->ring + 64 + (size_t)(index % liar_slots(l)) * 112;
 }
 
 void
@@ -138,6 +146,76 @@ take(struct liar *l, struct liar_request *r)
     }
 }
 
+/* An index that makes no sense is one that a case has scribbled. */
+static bool
+waiting(const struct liar *l)
+{
+    const uint32_t n = liar_word(l, REQ_PROD) - l->at->cons;
+
+    return n && n <= liar_slots(l);
+}
+
+struct liar_ring *
+liar_next_ring(struct liar *l)
+{
+    const unsigned here = (unsigned)(l->at - l->ring);
+
+    for (unsigned i = 1; i < l->rings; i++) {
+        struct liar_ring *ring = &l->ring[(here + i) % l->rings];
+
+        if (ring->ring)
+            return ring;
+    }
+    return l->at;
+}
+
+/* Those that it has not taken, as it answers what it takes. */
+static bool
+asked(struct liar *l, struct liar_ring *ring, uint64_t *id, uint32_t nth)
+{
+    struct liar_ring *here = l->at;
+    bool is;
+
+    l->at = ring;
+    is = ring->ring && waiting(l) && nth < liar_word(l, REQ_PROD) - ring->cons;
+    if (is)
+        memcpy(id, slot(l, ring->cons + nth) + 8, 8);
+    l->at = here;
+    return is;
+}
+
+static bool
+asked_here(struct liar *l, uint64_t id)
+{
+    uint64_t other = 0;
+
+    for (uint32_t n = 0; asked(l, l->at, &other, n); n++)
+        if (other == id)
+            return true;
+    return false;
+}
+
+uint64_t
+liar_id_idle(struct liar *l, uint64_t mine)
+{
+    for (uint32_t id = liar_slots(l); id-- > 0;)
+        if (id != mine && !asked_here(l, id))
+            return id;
+    return mine;
+}
+
+uint64_t
+liar_id_elsewhere(struct liar *l, uint64_t mine)
+{
+    uint64_t id = 0;
+
+    for (unsigned i = 0; i < l->rings; i++)
+        for (uint32_t n = 0; asked(l, &l->ring[i], &id, n); n++)
+            if (id != mine && !asked_here(l, id))
+                return id;
+    return liar_id_idle(l, mine);
+}
+
 /* ---- the disk ------------------------------------------------------------ */
 
 int
@@ -152,6 +230,7 @@ liar_do(struct liar *l, const struct liar_request *r)
     }
     if (r->op != LIAR_READ && r->op != LIAR_WRITE)
         return LIAR_UNSUPPORTED;
+    l->writes += r->op == LIAR_WRITE;
     for (unsigned i = 0; i < r->segs; i++) {
         unsigned first = r->seg[i].first, last = r->seg[i].last, n;
         int rc;
@@ -177,13 +256,21 @@ liar_honest(struct liar *l, const struct liar_request *r)
     liar_answer(l, r->id, r->op, liar_do(l, r));
 }
 
-/* An index that makes no sense is one that a case has scribbled. */
 static bool
-waiting(const struct liar *l)
+lies_here(const struct liar *l)
 {
-    const uint32_t n = liar_word(l, REQ_PROD) - l->at->cons;
+    return l->lie && (l->lie->outcome != LIE_ENDS || l->rings < 2 ||
+                      l->at == &l->ring[l->turn % l->rings]);
+}
 
-    return n && n <= LIAR_SLOTS;
+/* A ring that is asked nothing while others are is passed over. */
+static void
+pass(struct liar *l)
+{
+    if (!l->lie || l->told || ++l->passed < 200)
+        return;
+    l->passed = 0;
+    l->turn++;
 }
 
 /* It dies when it is asked to read: what was written is then flushed, as far
@@ -191,7 +278,8 @@ waiting(const struct liar *l)
 static void
 serve_one(struct liar *l, const struct liar_request *r)
 {
-    const struct liar_case *c = l->lie;
+    const struct liar_case *c = lies_here(l) ? l->lie : NULL;
+    const unsigned before = l->told;
 
     if (c && c->dies == CONNECTED && r->op == LIAR_READ) {
         l->told++;
@@ -201,13 +289,25 @@ serve_one(struct liar *l, const struct liar_request *r)
         c->answer(l, r);
     } else {
         liar_honest(l, r);
+        pass(l);
     }
+    l->told_in[l->at - l->ring] += l->told - before;
+}
+
+static void
+look(struct liar *l)
+{
+    const unsigned before = l->told;
+
+    if (lies_here(l) && l->lie->look)
+        l->lie->look(l);
+    l->told_in[l->at - l->ring] += l->told - before;
 }
 
 static void
 serve(struct liar *l)
 {
-    for (unsigned n = 0; n < LIAR_SLOTS && l->at->ring; n++) {
+    for (unsigned n = 0; l->at->ring && n < liar_slots(l); n++) {
         const uint32_t prod = l->at->prod;
         struct liar_request r;
 
@@ -265,12 +365,17 @@ dies(struct liar *l, int state)
 static bool
 connect_ring(struct liar *l, unsigned i)
 {
-    char dir[LIAR_PATH + 16];
+    char dir[LIAR_PATH + 16], leaf[16];
+    uint32_t refs[LIAR_PAGES];
 
     snprintf(dir, sizeof(dir), l->rings > 1 ? "%s/queue-%u" : "%s", l->front,
              i);
+    for (unsigned k = 0; k < 1u << l->order; k++) {
+        snprintf(leaf, sizeof(leaf), l->order ? "ring-ref%u" : "ring-ref", k);
+        refs[k] = number(l, dir, leaf);
+    }
     l->at = &l->ring[i];
-    l->at->ring = l->t->connect(l, i, number(l, dir, "ring-ref"),
+    l->at->ring = l->t->connect(l, i, refs, 1u << l->order,
                                 number(l, dir, "event-channel"));
     if (l->at->ring)
         l->at->cons = l->at->prod = liar_word(l, RSP_PROD);
@@ -283,7 +388,8 @@ connect_rings(struct liar *l)
     l->rings = number(l, l->front, "multi-queue-num-queues");
     if (!l->rings)
         l->rings = 1;
-    if (l->rings > LIAR_RINGS)
+    l->order = number(l, l->front, "ring-page-order");
+    if (l->rings > LIAR_RINGS || l->order > LIAR_ORDER)
         return false;
     for (unsigned i = 0; i < l->rings; i++)
         if (!connect_ring(l, i))
@@ -346,8 +452,8 @@ liar_step(struct liar *l)
         return;
     for (unsigned i = 0; i < LIAR_RINGS && l->state; i++) {
         l->at = &l->ring[i];
-        if (l->lie && l->lie->look && (!i || l->at->ring))
-            l->lie->look(l);
+        if (!i || l->at->ring)
+            look(l);
     }
     follow(l);
     for (unsigned i = 0; i < LIAR_RINGS; i++) {
@@ -357,12 +463,25 @@ liar_step(struct liar *l)
 }
 
 void
+liar_offer(struct liar *l, unsigned rings, unsigned order)
+{
+    l->offers = rings;
+    l->longest = order;
+    if (l->state)
+        nodes(l);
+}
+
+void
 liar_tell(struct liar *l, const struct liar_case *c)
 {
     l->lie = c;
     l->told = 0;
-    if (c)
+    if (c) {
+        memset(l->told_in, 0, sizeof(l->told_in));
+        l->turn += c->outcome == LIE_ENDS;
+        l->passed = 0;
         return;
+    }
     if (l->state) { /* what it shows may be a lie */
         nodes(l);
         liar_state(l, l->state);

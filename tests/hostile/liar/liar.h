@@ -3,8 +3,10 @@
  * liar.h: a back-end that does what a back-end must not.
  *
  * It serves a disk in its own memory, as xen-blkback would: the same states,
- * rings of a page, READ, WRITE and FLUSH.  Until it is told to lie it is
- * honest; then it lies as the case says, until it is told to be honest again.
+ * up to four rings of up to four pages, READ, WRITE and FLUSH.  Until it is
+ * told to lie it is honest; then it lies as the case says, until it is told to
+ * be honest again.  What ends the disk is told in one ring, the next time in
+ * the next: the others are honest, and must not make up for it.
  *
  * A transport is where the front-end is: on a Xen host (liar_xen.c), or in a
  * world in memory (tests/sim/liar.c).  The cases are the same.  Sources:
@@ -20,12 +22,14 @@
 #include <stdint.h>
 
 enum {
-    LIAR_SLOTS = 32,
+    LIAR_SLOTS = 32, /* of a ring of one page */
+    LIAR_ORDER = 2,  /* of a ring, at most */
+    LIAR_PAGES = 1 << LIAR_ORDER,
     LIAR_RINGS = 4,
     LIAR_SEGS = 11,
     LIAR_PAGE = 4096,
     LIAR_PATH = 256,
-    LIAR_SECTORS = 2048 /* a disk of 1 MiB */
+    LIAR_SECTORS = 4096 /* a disk of 2 MiB */
 };
 
 enum liar_op { LIAR_READ, LIAR_WRITE, LIAR_FLUSH = 3 };
@@ -41,9 +45,9 @@ struct liar_transport {
     int (*read)(struct liar *, const char *path, char *value, size_t size);
     int (*write)(struct liar *, const char *path, const char *value);
     int (*rm)(struct liar *, const char *path);
-    /* A ring and its port; NULL: they can't be had. */
-    uint8_t *(*connect)(struct liar *, unsigned ring, uint32_t ref,
-                        uint32_t port);
+    /* A ring, in one piece, and its port; NULL: they can't be had. */
+    uint8_t *(*connect)(struct liar *, unsigned ring, const uint32_t *refs,
+                        unsigned pages, uint32_t port);
     void (*disconnect)(struct liar *, unsigned ring);
     void (*notify)(struct liar *, unsigned ring);
     /* Bytes of a granted page; 0 or -errno. */
@@ -104,13 +108,16 @@ struct liar {
     void *private;
     char front[LIAR_PATH], back[LIAR_PATH];
     uint8_t disk[LIAR_SECTORS * 512];
-    int state;              /* as last shown; GONE: no process is there */
-    unsigned offers, rings; /* of rings; 0: one */
+    int state;               /* as last shown; GONE: no process is there */
+    unsigned offers, rings;  /* of rings; 0: one */
+    unsigned longest, order; /* of a ring: offered, and as it is */
     struct liar_ring ring[LIAR_RINGS], *at; /* at: that is looked at */
     const struct liar_case *lie;            /* NULL: honest */
-    unsigned told;                          /* how often it lied */
+    unsigned turn;   /* of the rings, that which lies when one does */
+    unsigned passed; /* requests in others since it is to lie */
+    unsigned told, told_in[LIAR_RINGS]; /* how often it lied, and where */
     uint64_t seed;
-    uint64_t served, flushes;
+    uint64_t served, writes, flushes;
 };
 
 /* front and back are there, with what the tools write; we go to 2. */
@@ -120,6 +127,8 @@ void liar_step(struct liar *);
 /* From now on it lies so; NULL: it is honest, and back when it was gone.
  * What is kept from an honest one so far is answered. */
 void liar_tell(struct liar *, const struct liar_case *);
+/* Of rings, from the next connection on. */
+void liar_offer(struct liar *, unsigned rings, unsigned order);
 const struct liar_case *liar_find(const char *name);
 /* It is gone. */
 void liar_die(struct liar *, int how);
@@ -131,6 +140,14 @@ void liar_notify(struct liar *);
 /* What the request asks for is done; its status. */
 int liar_do(struct liar *, const struct liar_request *);
 void liar_honest(struct liar *, const struct liar_request *);
+uint32_t liar_slots(const struct liar *);
+/* Another ring that is connected; the same when there is none. */
+struct liar_ring *liar_next_ring(struct liar *);
+/* An id that nobody asks in this ring, in which `mine` was taken just now;
+ * when it is full there is none but that. */
+uint64_t liar_id_idle(struct liar *, uint64_t mine);
+/* One that is asked in another ring, and not in this; or one that is idle. */
+uint64_t liar_id_elsewhere(struct liar *, uint64_t mine);
 uint32_t liar_word(const struct liar *, enum liar_word);
 void liar_word_set(struct liar *, enum liar_word, uint32_t);
 uint32_t liar_below(struct liar *, uint32_t n);

@@ -21,7 +21,7 @@ static const char too_many[] = "more answers than requests";
 static void
 far_id(struct liar *l, const struct liar_request *r)
 {
-    liar_answer(l, r->id + LIAR_SLOTS, r->op, liar_do(l, r));
+    liar_answer(l, r->id + liar_slots(l), r->op, liar_do(l, r));
 }
 
 /* Only the lower half is one of ours. */
@@ -31,12 +31,11 @@ wide_id(struct liar *l, const struct liar_request *r)
     liar_answer(l, r->id | UINT64_C(1) << 32, r->op, liar_do(l, r));
 }
 
-/* A good number, and nobody's: ids are handed out from 0, those given back
- * first, so the last one is free as long as the ring is not full. */
+/* A good number, and nobody's. */
 static void
 idle_id(struct liar *l, const struct liar_request *r)
 {
-    liar_answer(l, LIAR_SLOTS - 1, r->op, liar_do(l, r));
+    liar_answer(l, liar_id_idle(l, r->id), r->op, liar_do(l, r));
 }
 
 /* ---- how many ------------------------------------------------------------ */
@@ -48,6 +47,39 @@ twice(struct liar *l, const struct liar_request *r)
     liar_answer(l, r->id, r->op, LIAR_OKAY);
 }
 
+/* ---- which ring ---------------------------------------------------------- */
+
+static void
+answer_in(struct liar *l, struct liar_ring *ring, const struct liar_request *r,
+          int status)
+{
+    struct liar_ring *here = l->at;
+
+    l->at = ring;
+    liar_answer(l, r->id, r->op, status);
+    liar_push(l);
+    l->at = here;
+}
+
+/* The answer goes to another ring; of one ring it comes twice. */
+static void
+other_ring(struct liar *l, const struct liar_request *r)
+{
+    struct liar_ring *other = liar_next_ring(l);
+    const int status = liar_do(l, r);
+
+    if (other == l->at)
+        liar_answer(l, r->id, r->op, status);
+    answer_in(l, other, r, status);
+}
+
+static void
+both_rings(struct liar *l, const struct liar_request *r)
+{
+    liar_honest(l, r);
+    answer_in(l, liar_next_ring(l), r, LIAR_OKAY);
+}
+
 /* Where nobody asked; of one ring the same again. */
 static void
 crosswise(struct liar *l, const struct liar_request *r)
@@ -55,14 +87,21 @@ crosswise(struct liar *l, const struct liar_request *r)
     struct liar_ring *here = l->at;
 
     liar_do(l, r);
-    if (l->rings > 1)
-        l->at = &l->ring[(unsigned)(here - l->ring + 1) % l->rings];
-    else
+    l->at = liar_next_ring(l);
+    if (l->at == here)
         liar_answer(l, r->id, r->op, LIAR_OKAY);
-    liar_answer(l, LIAR_SLOTS - 1, r->op, LIAR_OKAY);
+    liar_answer(l, liar_id_idle(l, r->id), r->op, LIAR_OKAY);
     liar_push(l);
     l->at = here;
 }
+
+static void
+id_of_other_ring(struct liar *l, const struct liar_request *r)
+{
+    liar_answer(l, liar_id_elsewhere(l, r->id), r->op, liar_do(l, r));
+}
+
+/* ---- again, and unasked -------------------------------------------------- */
 
 /* The second one comes when nobody asks for anything. */
 static void
@@ -97,7 +136,7 @@ static void
 whole_ring(struct liar *l, const struct liar_request *r)
 {
     (void)r;
-    for (unsigned i = 0; i < LIAR_SLOTS; i++)
+    for (unsigned i = 0; i < liar_slots(l); i++)
         liar_answer(l, i, LIAR_READ, LIAR_OKAY);
 }
 
@@ -158,7 +197,7 @@ scribbles(struct liar *l, const struct liar_request *r)
 {
     uint32_t *prod = (uint32_t *)(void *)l->at->ring, mine = l->at->cons;
 
-    memset(l->at->ring + 64 + (size_t)((l->at->cons - 1) % LIAR_SLOTS) * 112,
+    memset(l->at->ring + 64 + (size_t)((l->at->cons - 1) % liar_slots(l)) * 112,
            0xff, 112);
     /* Not over one that is new: what is behind it would be lost. */
     __atomic_compare_exchange_n(prod, &mine, l->at->cons + 0x1000, false,
@@ -175,7 +214,7 @@ thinks_better_of_it(struct liar *l)
     if (!l->at->ring || liar_word(l, RSP_EVENT) != l->at->prod + 1)
         return;
     l->told++;
-    memset(l->at->ring + 64 + (size_t)((l->at->prod - 1) % LIAR_SLOTS) * 112,
+    memset(l->at->ring + 64 + (size_t)((l->at->prod - 1) % liar_slots(l)) * 112,
            0xee, 12);
 }
 
@@ -184,7 +223,9 @@ thinks_better_of_it(struct liar *l)
 static void
 storm(struct liar *l)
 {
-    for (unsigned i = 0; l->at->ring && i < 1000; i++, l->told++)
+    const unsigned most = 1000 / (l->rings ? l->rings : 1);
+
+    for (unsigned i = 0; l->at->ring && i < most; i++, l->told++)
         liar_notify(l);
 }
 
@@ -234,6 +275,12 @@ too_many_queues(struct liar *l)
 }
 
 static void
+odd_order(struct liar *l)
+{
+    liar_node(l, "max-ring-page-order", "-1");
+}
+
+static void
 odd_feature(struct liar *l)
 {
     liar_node(l, "feature-flush-cache", "yes");
@@ -243,9 +290,12 @@ odd_feature(struct liar *l)
 static void
 restless(struct liar *l)
 {
+    char sectors[16];
+
+    snprintf(sectors, sizeof(sectors), "%d", LIAR_SECTORS);
     for (unsigned i = 0; l->state == CONNECTED && i < 4; i++) {
         l->told++;
-        liar_node(l, "sectors", i & 1 ? "2048" : "-1");
+        liar_node(l, "sectors", i & 1 ? sectors : "-1");
         liar_state(l, CONNECTED);
     }
 }
@@ -299,10 +349,25 @@ const struct liar_case liar_cases[] = {
       .answer = once_more_later,
       .look = look_once_more },
     { .name = "crosswise",
-      .about = "an answer in another ring than the question",
+      .about = "an answer in another ring, to what nobody asked",
       .outcome = LIE_ENDS,
       .why = broke,
       .answer = crosswise },
+    { .name = "other_ring",
+      .about = "an answer in another ring than the question",
+      .outcome = LIE_ENDS,
+      .why = broke,
+      .answer = other_ring },
+    { .name = "both_rings",
+      .about = "an answer in its ring and in another",
+      .outcome = LIE_ENDS,
+      .why = broke,
+      .answer = both_rings },
+    { .name = "id_of_other_ring",
+      .about = "an id that is asked in another ring",
+      .outcome = LIE_ENDS,
+      .why = broke,
+      .answer = id_of_other_ring },
     { .name = "never_asked",
       .about = "an answer when nothing is asked",
       .outcome = LIE_ENDS,
@@ -342,7 +407,7 @@ const struct liar_case liar_cases[] = {
       .outcome = LIE_ERRORS,
       .answer = odd_status },
     { .name = "unsupported",
-      .about = "no operation is known",
+      .about = "no read and no write is known",
       .outcome = LIE_ERRORS,
       .answer = unsupported },
     { .name = "scribbles",
@@ -418,6 +483,11 @@ const struct liar_case liar_cases[] = {
       .outcome = LIE_REFUSED,
       .why = "multi-queue-max-queues: expected a number",
       .connecting = too_many_queues },
+    { .name = "odd_order",
+      .about = "rings of half a page",
+      .outcome = LIE_REFUSED,
+      .why = "max-ring-page-order: expected a number",
+      .connecting = odd_order },
     { .name = "odd_feature",
       .about = "a flush that is offered by a word",
       .outcome = LIE_REFUSED,

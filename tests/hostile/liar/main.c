@@ -3,10 +3,16 @@
  * main.c: blkif-liar.  Links with libc alone.  What it does it is told on
  * standard input, a line each, and it says when it does:
  *
- *     NAME       lies so from now on             "lies NAME"
- *     honest     is honest, and back             "honest after N"
+ *     NAME        lies so from now on     "lies NAME"
+ *     offers R O  so many rings, of so    "offers R O"
+ *                 many pages (1 << O),
+ *                 from the next
+ *                 connection on
+ *     honest      is honest, and back     "honest after N"
+ *     where       nothing                 "lied in rings ..."
+ *     served      nothing                 "served N, W writes, F flushes"
  *
- * N: so often it lied.
+ * N: so often it lied, or requests.
  */
 #include "liar.h"
 
@@ -31,13 +37,34 @@ list(void)
 }
 
 static void
+where(const struct liar *l)
+{
+    printf("lied in rings");
+    for (unsigned i = 0; i < LIAR_RINGS; i++)
+        if (l->told_in[i])
+            printf(" %u", i);
+    putchar('\n');
+}
+
+static void
 command(struct liar *l, const char *line)
 {
     const struct liar_case *c = liar_find(line);
+    unsigned rings, order;
 
     if (!strcmp(line, "honest")) {
         printf("honest after %u\n", l->told);
         liar_tell(l, NULL);
+    } else if (!strcmp(line, "where")) {
+        where(l);
+    } else if (!strcmp(line, "served")) {
+        printf("served %llu, %llu writes, %llu flushes\n",
+               (unsigned long long)l->served, (unsigned long long)l->writes,
+               (unsigned long long)l->flushes);
+    } else if (sscanf(line, "offers %u %u", &rings, &order) == 2 && rings &&
+               rings <= LIAR_RINGS && order <= LIAR_ORDER) {
+        liar_offer(l, rings, order);
+        printf("%s\n", line);
     } else if (c) {
         liar_tell(l, c);
         printf("lies %s\n", c->name);

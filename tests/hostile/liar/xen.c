@@ -20,7 +20,9 @@
 struct map_ask {
     uint32_t count, pad;
     uint64_t index;
-    uint32_t domid, ref;
+    struct {
+        uint32_t domid, ref;
+    } page[LIAR_PAGES];
 };
 struct map_give {
     uint64_t index;
@@ -49,7 +51,8 @@ struct port_name {
     unsigned port;
 };
 enum { FROM_GRANT = 1, TO_GRANT = 2 };
-#define GRANT_MAP   _IOC(_IOC_NONE, 'G', 0, sizeof(struct map_ask))
+/* The ioctl's number has the size with one page. */
+#define GRANT_MAP   _IOC(_IOC_NONE, 'G', 0, 24)
 #define GRANT_UNMAP _IOC(_IOC_NONE, 'G', 1, sizeof(struct map_give))
 #define GRANT_COPY  _IOC(_IOC_NONE, 'G', 8, sizeof(struct copy_ask))
 #define PORT_BIND   _IOC(_IOC_NONE, 'E', 1, sizeof(struct port_ask))
@@ -62,6 +65,7 @@ struct xen {
     struct end {
         unsigned port;
         void *ring;
+        unsigned pages;
         uint64_t index;
     } end[LIAR_RINGS];
 };
@@ -118,36 +122,42 @@ port_unbind(struct xen *x, struct end *e)
 static void
 unmap(struct xen *x, struct end *e)
 {
-    struct map_give g = { .index = e->index, .count = 1 };
+    struct map_give g = { .index = e->index, .count = e->pages };
 
-    munmap(e->ring, LIAR_PAGE);
+    munmap(e->ring, (size_t)e->pages * LIAR_PAGE);
     ioctl(x->grants, GRANT_UNMAP, &g);
 }
 
 static int
-map(struct xen *x, struct end *e, uint32_t ref)
+map(struct xen *x, struct end *e, const uint32_t *refs, unsigned pages)
 {
-    struct map_ask a = { .count = 1, .domid = x->domid, .ref = ref };
+    struct map_ask a = { .count = pages };
     struct map_give g;
 
+    for (unsigned i = 0; i < pages; i++) {
+        a.page[i].domid = x->domid;
+        a.page[i].ref = refs[i];
+    }
     if (ioctl(x->grants, GRANT_MAP, &a))
         return -errno;
     e->index = a.index;
-    e->ring = mmap(NULL, LIAR_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
-                   x->grants, (off_t)a.index);
+    e->pages = pages;
+    e->ring = mmap(NULL, (size_t)pages * LIAR_PAGE, PROT_READ | PROT_WRITE,
+                   MAP_SHARED, x->grants, (off_t)a.index);
     if (e->ring != MAP_FAILED)
         return 0;
-    g = (struct map_give){ .index = a.index, .count = 1 };
+    g = (struct map_give){ .index = a.index, .count = pages };
     ioctl(x->grants, GRANT_UNMAP, &g);
     return -EIO;
 }
 
 static uint8_t *
-x_connect(struct liar *l, unsigned ring, uint32_t ref, uint32_t port)
+x_connect(struct liar *l, unsigned ring, const uint32_t *refs, unsigned pages,
+          uint32_t port)
 {
     struct xen *x = l->private;
     struct end *e = &x->end[ring];
-    int rc = map(x, e, ref);
+    int rc = map(x, e, refs, pages);
 
     if (!rc) {
         rc = port_bind(x, e, port);
@@ -155,7 +165,7 @@ x_connect(struct liar *l, unsigned ring, uint32_t ref, uint32_t port)
             unmap(x, e);
     }
     if (rc)
-        fprintf(stderr, "liar: ring %u, port %u: %s\n", ref, port,
+        fprintf(stderr, "liar: ring %u, port %u: %s\n", refs[0], port,
                 strerror(-rc));
     return rc ? NULL : e->ring;
 }
