@@ -200,14 +200,13 @@ done(struct front_io *fio, int error)
 }
 
 static void
-start_io(struct io *io)
+start_op(struct io *io, enum blk_op op)
 {
     struct side *s = io->side;
     uint64_t n = (uint64_t)(io - s->io) +
                  DEPTH * sim_below(sim, LIAR_SECTORS * 512 / LEN / DEPTH);
-    uint32_t what = (uint32_t)sim_below(sim, 10);
 
-    io->op = what < 5 ? BLK_READ : what < 9 ? BLK_WRITE : BLK_FLUSH;
+    io->op = op;
     io->off = io->op == BLK_FLUSH ? 0 : n * LEN;
     if (io->op == BLK_WRITE)
         memset(io->buf, (int)sim_below(sim, 256), LEN);
@@ -221,6 +220,14 @@ start_io(struct io *io)
                                 .done = done };
     fronts.ops->submit(s->front, &io->io);
     fronts.ops->kick(s->front);
+}
+
+static void
+start_io(struct io *io)
+{
+    uint32_t what = (uint32_t)sim_below(sim, 10);
+
+    start_op(io, what < 5 ? BLK_READ : what < 9 ? BLK_WRITE : BLK_FLUSH);
 }
 
 static void
@@ -268,32 +275,15 @@ rest(void)
 static void
 flush(struct side *s)
 {
-    struct io *io = &s->io[0];
-
     rest();
-    io->op = BLK_FLUSH;
-    io->busy = true;
-    io->io = (struct front_io){ .op = BLK_FLUSH, .sg = &io->sg, .done = done };
-    fronts.ops->submit(s->front, &io->io);
-    fronts.ops->kick(s->front);
+    start_op(&s->io[0], BLK_FLUSH);
     rest();
 }
 
 static void
 read_only(struct side *s)
 {
-    struct io *io = &s->io[0];
-
-    io->op = BLK_READ;
-    io->off = 0;
-    io->v = (struct iovec){ io->buf, LEN };
-    io->sg = (struct blk_sg){ .v = &io->v, .n = 1 };
-    io->busy = true;
-    io->io = (struct front_io){
-        .op = BLK_READ, .len = LEN, .sg = &io->sg, .done = done
-    };
-    fronts.ops->submit(s->front, &io->io);
-    fronts.ops->kick(s->front);
+    start_op(&s->io[0], BLK_READ);
 }
 
 /* ---- the fronts ---------------------------------------------------------- */
@@ -613,19 +603,86 @@ one_case(unsigned more)
 }
 
 static void
-every_case(void)
+each_case(void (*one)(void))
 {
-    int before;
-
     for (the_case = liar_cases; the_case->name; the_case++) {
-        before = test_failures;
-        one_case(0);
-        one_case(1 + (unsigned)(the_case - liar_cases) % 3);
+        int before = test_failures;
+
+        one();
         if (test_failures != before)
             printf("so it was in the case %s\n", the_case->name);
     }
+}
+
+static void
+in_two_worlds(void)
+{
+    one_case(0);
+    one_case(1 + (unsigned)(the_case - liar_cases) % 3);
+}
+
+static void
+every_case(void)
+{
+    each_case(in_two_worlds);
     for (unsigned i = 0; i < LIAR_RINGS; i++)
         CHECK(lied_in[i] > 0);
+}
+
+/* ---- but for flushes ----------------------------------------------------- */
+
+/* n at once; false: one failed. */
+static bool
+do_some(struct side *s, enum blk_op op, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        start_op(&s->io[i], op);
+    rest();
+    return !s->bad;
+}
+
+/* Who writes, flushes and reads, one after the other, until something fails,
+ * has no flush that failed. */
+static void
+spare(uint64_t seed)
+{
+    struct side *s = &side[VICTIM];
+    bool good = true;
+
+    world(seed);
+    s->wild = true;
+    s->liar.spares_flushes = true;
+    play(10);
+    rest();
+    liar_tell(&s->liar, the_case);
+    for (unsigned i = 0; i < 300 && good; i++) {
+        unsigned n = i % 2 ? DEPTH : 1;
+
+        good = do_some(s, BLK_WRITE, n);
+        CHECK(!good || do_some(s, BLK_FLUSH, 1));
+        good = good && do_some(s, BLK_READ, n);
+    }
+    CHECK(!good);
+    liar_tell(&s->liar, NULL);
+    if (s->error)
+        side_close(s);
+    must_work(s);
+    world_end();
+}
+
+static void
+in_four_worlds(void)
+{
+    if (the_case->outcome != LIE_ENDS && the_case->outcome != LIE_ERRORS)
+        return;
+    for (unsigned rings = 0; rings < LIAR_RINGS; rings++)
+        spare(rings + 4 * (uint64_t)(the_case - liar_cases));
+}
+
+static void
+flushes_are_spared(void)
+{
+    each_case(in_four_worlds);
 }
 
 /* ---- any, at any moment -------------------------------------------------- */
@@ -677,6 +734,7 @@ main(int argc, char **argv)
     test_args(argc, argv);
     log_open(BLK_ERR, false);
     TEST(every_case);
+    TEST(flushes_are_spared);
     TEST(any_lies);
     return test_end();
 }

@@ -273,14 +273,24 @@ pass(struct liar *l)
     l->turn++;
 }
 
+static bool
+spares(const struct liar *l, const struct liar_request *r)
+{
+    if (!l->spares_flushes ||
+        (l->lie->outcome != LIE_ENDS && l->lie->outcome != LIE_ERRORS))
+        return false;
+    return r->op == LIAR_FLUSH || (r->op == LIAR_WRITE && l->lie->besides);
+}
+
 /* It dies when it is asked to read: what was written is then flushed, as far
  * as the guest asked for that. */
 static void
 serve_one(struct liar *l, const struct liar_request *r)
 {
-    const struct liar_case *c = lies_here(l) ? l->lie : NULL;
+    const struct liar_case *c = lies_here(l) && !spares(l, r) ? l->lie : NULL;
     const unsigned before = l->told;
 
+    l->last = r->op;
     if (c && c->dies == CONNECTED && r->op == LIAR_READ) {
         l->told++;
         liar_die(l, (int)c->how);
@@ -292,6 +302,28 @@ serve_one(struct liar *l, const struct liar_request *r)
         pass(l);
     }
     l->told_in[l->at - l->ring] += l->told - before;
+}
+
+static bool
+all_idle(struct liar *l)
+{
+    struct liar_ring *here = l->at;
+    bool idle = true;
+
+    for (unsigned i = 0; i < LIAR_RINGS; i++) {
+        l->at = &l->ring[i];
+        idle &= !l->at->ring || liar_word(l, REQ_PROD) == l->at->prod;
+    }
+    l->at = here;
+    return idle;
+}
+
+bool
+liar_idle(struct liar *l)
+{
+    if (!l->at->ring || liar_word(l, REQ_PROD) != l->at->prod)
+        return false;
+    return !l->spares_flushes || (l->last != LIAR_WRITE && all_idle(l));
 }
 
 static void

@@ -86,6 +86,9 @@ struct liar_case {
     const char *why;
     /* In place of an honest answer; NULL: that. */
     void (*answer)(struct liar *, const struct liar_request *);
+    /* What was asked is answered as well: so a write succeeds, and it is the
+     * flush after it that fails. */
+    bool besides;
     /* At each look; NULL: nothing. */
     void (*look)(struct liar *);
     /* Just before it shows state 4. */
@@ -115,6 +118,11 @@ struct liar {
     const struct liar_case *lie;            /* NULL: honest */
     unsigned turn;   /* of the rings, that which lies when one does */
     unsigned passed; /* requests in others since it is to lie */
+    /* No flush is to fail: over one that does, Linux ("empty flush op failed")
+     * takes it that there is none, and asks for no other.  So what ends a disk,
+     * or fails, is not told of a flush, nor where one may come next. */
+    bool spares_flushes;
+    uint8_t last;                       /* what was asked last, in any ring */
     unsigned told, told_in[LIAR_RINGS]; /* how often it lied, and where */
     uint64_t seed;
     uint64_t served, writes, flushes;
@@ -140,6 +148,8 @@ void liar_notify(struct liar *);
 /* What the request asks for is done; its status. */
 int liar_do(struct liar *, const struct liar_request *);
 void liar_honest(struct liar *, const struct liar_request *);
+/* Nothing is asked in this ring, and no flush that is to be spared. */
+bool liar_idle(struct liar *);
 uint32_t liar_slots(const struct liar *);
 /* Another ring that is connected; the same when there is none. */
 struct liar_ring *liar_next_ring(struct liar *);

@@ -115,7 +115,7 @@ once_more_later(struct liar *l, const struct liar_request *r)
 static void
 look_once_more(struct liar *l)
 {
-    if (!l->at->kept || !l->at->ring || liar_word(l, REQ_PROD) != l->at->prod)
+    if (!l->at->kept || !liar_idle(l))
         return;
     l->at->kept = false;
     liar_answer(l, l->at->first.id, l->at->first.op, LIAR_OKAY);
@@ -125,7 +125,7 @@ look_once_more(struct liar *l)
 static void
 never_asked(struct liar *l)
 {
-    if (!l->at->ring || liar_word(l, REQ_PROD) != l->at->prod)
+    if (!liar_idle(l))
         return;
     l->told++;
     liar_answer(l, 0, LIAR_READ, LIAR_OKAY);
@@ -341,12 +341,14 @@ const struct liar_case liar_cases[] = {
       .about = "an answer twice",
       .outcome = LIE_ENDS,
       .why = broke,
-      .answer = twice },
+      .answer = twice,
+      .besides = true },
     { .name = "once_more_later",
       .about = "an answer again, when all is done",
       .outcome = LIE_ENDS,
       .why = broke,
       .answer = once_more_later,
+      .besides = true,
       .look = look_once_more },
     { .name = "crosswise",
       .about = "an answer in another ring, to what nobody asked",
@@ -362,7 +364,8 @@ const struct liar_case liar_cases[] = {
       .about = "an answer in its ring and in another",
       .outcome = LIE_ENDS,
       .why = broke,
-      .answer = both_rings },
+      .answer = both_rings,
+      .besides = true },
     { .name = "id_of_other_ring",
       .about = "an id that is asked in another ring",
       .outcome = LIE_ENDS,
