@@ -26,7 +26,7 @@ struct io {
     uint8_t buf[LEN];
     bool busy;
     uint64_t off;
-    int op;
+    enum blk_op op;
 };
 
 /* A disk: both ends of it. */
