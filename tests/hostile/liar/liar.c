@@ -94,7 +94,7 @@ liar_below(struct liar *l, uint32_t n)
 uint32_t
 liar_slots(const struct liar *l)
 {
-    return LIAR_SLOTS << l->order;
+    return (uint32_t)LIAR_SLOTS << l->order;
 }
 
 static uint8_t *
