@@ -210,6 +210,27 @@ guest_dies_while_held(void)
     world_end();
 }
 
+static void
+leave_asked(void)
+{
+    set(BACK "/online", "0");
+    set(BACK "/state", "5");
+}
+
+/* Served on in state 5, until it leaves. */
+static void
+served_until_it_leaves(void)
+{
+    CHECK_EQ(fd.connected_now, 1);
+    CHECK_STR(back_state(), "5");
+    CHECK_EQ(fd.params.nonce, nonce);
+    CHECK(fd.params.resumed);
+    front_state("6");
+    world_run();
+    CHECK_STR(back_state(), "6");
+    world_end();
+}
+
 /* Asked to leave while it is held: its requests are still owed to it. */
 static void
 unplug_while_held(void)
@@ -217,8 +238,7 @@ unplug_while_held(void)
     before();
     no_table();
     world_start();
-    set(BACK "/online", "0");
-    set(BACK "/state", "5");
+    leave_asked();
     world_advance(10 * SECOND);
     CHECK_STR(back_state(), "5");
     xenbus_reload(w.x, &w.conf);
@@ -226,13 +246,7 @@ unplug_while_held(void)
     CHECK_STR(back_state(), "5");
     fd.connect_status = 0;
     world_advance(60 * SECOND);
-    CHECK_EQ(fd.connected_now, 1);
-    CHECK_STR(back_state(), "5");
-    CHECK_EQ(fd.params.nonce, nonce);
-    front_state("6");
-    world_run();
-    CHECK_STR(back_state(), "6");
-    world_end();
+    served_until_it_leaves();
 }
 
 /* The earlier process was killed when it had just shown 4. */
@@ -249,27 +263,6 @@ killed_at_4(void)
     nonce = fd.params.nonce;
     world_free();
     fd.connects = fd.opens = 0;
-}
-
-static void
-leave_asked(void)
-{
-    set(BACK "/online", "0");
-    set(BACK "/state", "5");
-}
-
-/* Served on while it is asked to leave, until it does. */
-static void
-served_until_it_leaves(void)
-{
-    CHECK_EQ(fd.connected_now, 1);
-    CHECK_STR(back_state(), "5");
-    CHECK_EQ(fd.params.nonce, nonce);
-    CHECK(fd.params.resumed);
-    front_state("6");
-    world_run();
-    CHECK_STR(back_state(), "6");
-    world_end();
 }
 
 /* While the disk is opened the front-end gets there, and is asked to leave. */
@@ -325,13 +318,7 @@ closing_while_held(void)
     CHECK_STR(back_state(), "4");
     fd.connect_status = 0;
     world_advance(60 * SECOND);
-    CHECK_EQ(fd.connected_now, 1);
-    CHECK_EQ(fd.params.nonce, nonce);
-    CHECK(fd.params.resumed);
-    front_state("6");
-    world_run();
-    CHECK_STR(back_state(), "6");
-    world_end();
+    served_until_it_leaves();
 }
 
 /* Another one of us comes to a held vbd: it is as it was found. */
