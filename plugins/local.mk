@@ -11,6 +11,15 @@ plugin_LTLIBRARIES += plugins/delay.la plugins/error.la plugins/file.la \
 	plugins/qcow2.la plugins/vbd.la
 
 match_sources = plugins/common/match.c plugins/common/match.h
+# Those that encrypt.
+sealer_headers = plugins/common/sealer.h plugins/common/xts.h \
+	plugins/common/secret.h
+if HAVE_CRYPT
+sealer_sources = plugins/common/sealer.c plugins/common/xts.c \
+	plugins/common/secret.c $(sealer_headers)
+else
+sealer_sources = $(sealer_headers)
+endif
 delay_sources = plugins/delay/delay.c
 error_sources = plugins/error/error.c
 file_sources = plugins/file/file.c plugins/file/file_io.c plugins/file/file.h
@@ -68,8 +77,7 @@ plugins_vbd_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 crypt_sources = plugins/crypt/crypt.c plugins/crypt/crypt.h \
 	plugins/crypt/crypt_io.c plugins/crypt/crypt_open.c \
 	plugins/crypt/luks.c plugins/crypt/luks.h plugins/crypt/key.c \
-	plugins/crypt/key.h plugins/crypt/xts.c plugins/crypt/xts.h \
-	plugins/crypt/secret.c plugins/crypt/secret.h
+	plugins/crypt/key.h $(sealer_sources)
 if HAVE_CRYPT
 plugin_LTLIBRARIES += plugins/crypt.la
 plugins_crypt_la_SOURCES = $(crypt_sources)

@@ -424,6 +424,21 @@ enum blk_scratch {
 int blk_scratch(struct blk_layer *, char *path, size_t n,
                 enum blk_scratch *what);
 
+/* Memory for keys: never swapped out, in no core dump, wiped before it goes;
+ * zeroed; whole pages.  NULL and errno: ENOMEM also when there is more of it
+ * than may be locked (RLIMIT_MEMLOCK).  Any thread. */
+void *blk_secret_map(size_t n);
+void blk_secret_unmap(void *, size_t n); /* NULL: nothing */
+/* An allocator for a library that keeps keys: such memory between begin and end
+ * on the same thread, in pieces of up to 2 KiB (else NULL); other memory at
+ * other times.  A library has one, and any module may set it: so it is the
+ * daemon's. */
+void blk_secret_begin(void);
+void blk_secret_end(void);
+void *blk_secret_malloc(size_t n, const char *file, int line);
+void *blk_secret_realloc(void *, size_t n, const char *file, int line);
+void blk_secret_free(void *, const char *file, int line);
+
 /* events: POLLIN, POLLOUT of poll(2). */
 struct blk_watch {
     int fd;

@@ -12,8 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "plugins/crypt/secret.h"
-
 static const char *const crypt_modes[] = { "luks", "plain", NULL };
 
 static const struct blk_option crypt_options[] = {
@@ -68,7 +66,7 @@ static const struct blk_option crypt_options[] = {
       .type = BLK_SIZE,
       .at = offsetof(struct crypt, memory),
       .fallback = "4M",
-      .min = (uint64_t)CRYPT_CHUNK * CRYPT_CHUNKS,
+      .min = (uint64_t)SEALER_CHUNK * SEALER_CHUNKS,
       .max = 1 << 30,
       .help = "for writes on their way" },
     { .name = "worker",
@@ -81,7 +79,7 @@ static const struct blk_option crypt_options[] = {
 };
 
 static const struct blk_counter crypt_counters[] = {
-    { "worked", offsetof(struct crypt, worked), "requests",
+    { "worked", offsetof(struct crypt, sealer.worked), "requests",
       "requests that a worker thread encrypted or decrypted" },
     { "waited", offsetof(struct crypt, waited), "requests",
       "writes that waited for memory" },
@@ -189,14 +187,12 @@ crypt_ready(struct blk_layer *l, int error)
                        "locked memory (LimitMEMLOCK= of the unit)");
     }
     /* From now on only libcrypto has it. */
-    secret_unmap(d->key, LUKS_KEY_BYTES);
+    blk_secret_unmap(d->key, LUKS_KEY_BYTES);
     d->key = NULL;
     if (error)
         crypt_release(d);
-    else if (secret_works())
-        blk_log(l, BLK_WARN,
-                "libcrypto was used before this plugin was loaded: its copies "
-                "of the key may be swapped out and are in core dumps");
+    else
+        sealer_warn(l);
     blk_ready(l, error);
 }
 
@@ -220,8 +216,8 @@ crypt_limits(struct blk_layer *l, struct blk_limits *limits)
 {
     const struct crypt *d = blk_self(l);
     const uint64_t most =
-        (uint64_t)CRYPT_CHUNK *
-        (limits->max_segs < CRYPT_CHUNKS ? limits->max_segs : CRYPT_CHUNKS);
+        (uint64_t)SEALER_CHUNK *
+        (limits->max_segs < SEALER_CHUNKS ? limits->max_segs : SEALER_CHUNKS);
 
     limits->size = limits->size > d->data ? limits->size - d->data : 0;
     if (limits->align < d->sector)
@@ -249,13 +245,14 @@ crypt_stats(struct blk_layer *l, struct blk_out *out)
     blk_put_u64(out, "sector", d->sector);
     blk_put_u64(out, "offset", d->data);
     blk_put_u64(out, "memory_used",
-                (uint64_t)(d->chunks_n - d->chunks_free) * CRYPT_CHUNK);
+                (uint64_t)(d->sealer.chunks_n - d->sealer.chunks_free) *
+                    SEALER_CHUNK);
 }
 
 BLK_PLUGIN(crypt) = {
     .abi = BLK_ABI,
     .self_size = sizeof(struct crypt),
-    .req_size = sizeof(struct crypt_req),
+    .req_size = sizeof(struct sealer_io),
     .own = CRYPT_OWN,
     .ops = BLK_BIT(BLK_READ) | BLK_BIT(BLK_WRITE) | BLK_BIT(BLK_FLUSH) |
            BLK_BIT(BLK_DISCARD),

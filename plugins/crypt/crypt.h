@@ -10,29 +10,13 @@
 #define PLUGINS_CRYPT_CRYPT_H
 
 #include "blktap/plugin.h"
+#include "plugins/common/sealer.h"
 #include "plugins/crypt/key.h"
 #include "plugins/crypt/luks.h"
-#include "plugins/crypt/xts.h"
 
-enum {
-    CRYPT_CHUNK = 32 << 10, /* bytes of a write that one chunk takes */
-    CRYPT_CHUNKS = 32,      /* of one request: 1 MiB */
-    CRYPT_JOBS = 8,         /* requests that workers have at a time */
-    CRYPT_OWN = 1           /* to read the header */
-};
+enum { CRYPT_OWN = 1 }; /* to read the header */
 
 enum crypt_mode { CRYPT_MODE_LUKS, CRYPT_MODE_PLAIN };
-
-struct crypt_chunk {
-    uint8_t *memory; /* CRYPT_CHUNK bytes, aligned as anybody wants */
-    struct crypt_chunk *next;
-};
-
-/* What a worker uses for a request. */
-struct crypt_job {
-    struct xts *xts;
-    struct crypt_job *next;
-};
 
 /* While the layer starts. */
 struct crypt_opening {
@@ -68,27 +52,9 @@ struct crypt {
     uint64_t data, iv; /* as of struct luks */
     uint32_t sector;   /* bytes that are encrypted as one */
     uint64_t luks;     /* the version; 0: plain */
-    struct xts *xts;   /* of the loop */
-    struct crypt_job jobs[CRYPT_JOBS], *job_free;
-    uint8_t *chunk_memory;
-    struct crypt_chunk *chunks, *chunk_free;
-    unsigned chunks_n, chunks_free;
+    struct sealer sealer;
 
-    uint64_t worked, waited;
-};
-
-/* Lives in the scratch of a request. */
-struct crypt_req {
-    struct blk_work work;
-    struct blk_layer *layer;
-    struct blk_req *req;
-    struct crypt_job *job;
-    struct crypt_chunk *chunk; /* of a WRITE, in order */
-    struct blk_sg sg;          /* the plain text */
-    uint64_t number;           /* of the first 512 bytes */
-    uint32_t len;
-    int error;
-    struct iovec v[CRYPT_CHUNKS];
+    uint64_t waited;
 };
 
 /* crypt_open.c: gets the key and what goes with it into self; then comes

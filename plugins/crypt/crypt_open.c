@@ -23,8 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plugins/crypt/secret.h"
-
 #define OPEN_AGAIN_NS 10000000ull
 enum { OPEN_PIECE = 1 << 20 }; /* bytes that are read at a time */
 
@@ -344,7 +342,7 @@ crypt_open(struct blk_layer *l)
     struct crypt *d = blk_self(l);
     struct crypt_opening *o = calloc(1, sizeof(*o));
 
-    d->key = secret_map(LUKS_KEY_BYTES);
+    d->key = blk_secret_map(LUKS_KEY_BYTES);
     if (!o || !d->key) {
         blk_why(l, "%s",
                 d->key ? "no memory"

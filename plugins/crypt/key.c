@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "plugins/crypt/secret.h"
+#include "blktap/plugin.h"
 
 __attribute__((format(printf, 4, 5))) static int
 fail(int error, char *why, size_t n, const char *fmt, ...)
@@ -28,7 +28,7 @@ fail(int error, char *why, size_t n, const char *fmt, ...)
 static int
 key_room(struct key *k, size_t room, char *why, size_t n)
 {
-    k->bytes = secret_map(room);
+    k->bytes = blk_secret_map(room);
     if (!k->bytes)
         return fail(-ENOMEM, why, n,
                     "can't lock memory for the key: raise the limit of locked "
@@ -167,7 +167,7 @@ key_get(struct key *k, const struct key_from *from, char *why, size_t n)
 void
 key_drop(struct key *k)
 {
-    secret_unmap(k->bytes, k->room);
+    blk_secret_unmap(k->bytes, k->room);
     k->bytes = NULL;
     k->len = k->room = 0;
 }

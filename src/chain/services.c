@@ -124,6 +124,52 @@ blk_scratch(struct blk_layer *l, char *path, size_t n, enum blk_scratch *what)
     return 0;
 }
 
+/* ---- memory for keys ----------------------------------------------------- */
+
+void *
+blk_secret_map(size_t n)
+{
+    return host_secret_map(n);
+}
+
+void
+blk_secret_unmap(void *p, size_t n)
+{
+    host_secret_unmap(p, n);
+}
+
+void
+blk_secret_begin(void)
+{
+    host_secret_begin();
+}
+
+void
+blk_secret_end(void)
+{
+    host_secret_end();
+}
+
+void *
+blk_secret_malloc(size_t n, const char *file, int line)
+{
+    return host_secret_malloc(n, file, line);
+}
+
+void *
+blk_secret_realloc(void *p, size_t n, const char *file, int line)
+{
+    return host_secret_realloc(p, n, file, line);
+}
+
+void
+blk_secret_free(void *p, const char *file, int line)
+{
+    host_secret_free(p, file, line);
+}
+
+/* ---- descriptors and fronts ---------------------------------------------- */
+
 void
 blk_watch_start(struct blk_layer *l, struct blk_watch *w)
 {

@@ -261,6 +261,19 @@ int host_memory_in(int file, size_t len, void **addr, int *fd);
 void host_memory_release(void *addr, size_t len);
 void host_memory_free(void *addr, size_t len, int fd);
 
+/* ---- memory for keys: any thread ----------------------------------------- */
+
+/* blk_secret_map() and so on, see blktap/plugin.h. */
+void *host_secret_map(size_t n);
+void host_secret_unmap(void *, size_t n);
+void host_secret_begin(void);
+void host_secret_end(void);
+void *host_secret_malloc(size_t n, const char *file, int line);
+void *host_secret_realloc(void *, size_t n, const char *file, int line);
+void host_secret_free(void *, const char *file, int line);
+/* Locks whole pages, and keeps them out of core dumps; 0 or -errno. */
+int host_secret_protect(void *, size_t n);
+
 /* ---- XenStore: on the control loop only; every call may block ------------ */
 
 struct store;

@@ -3,7 +3,7 @@ noinst_HEADERS += src/host/host.h src/host/sim.h
 
 noinst_LIBRARIES += libhost.a
 libhost_a_SOURCES = src/host/loop.c src/host/log.c src/host/memory.c \
-	src/host/kernel.c \
+	src/host/secret.c src/host/kernel.c \
 	src/host/posix.h src/host/posix_loop.c src/host/posix_work.c \
 	src/host/posix_file.c src/host/posix_info.c src/host/posix_io.c \
 	src/host/posix_uring.c src/host/local_share.c src/host/local_tap.c \

@@ -8,9 +8,10 @@ TESTS += $(CRYPT_TESTS) tests/functional/crypt tests/functional/stack
 tests_functional_crypt_raw_SOURCES = tests/functional/crypt_raw.c
 tests_functional_crypt_raw_CFLAGS = $(CRYPT_CFLAGS) $(AM_CFLAGS)
 tests_functional_crypt_raw_LDADD = $(CRYPT_LIBS)
-tests_unit_crypt_xts_SOURCES = tests/unit/crypt_xts.c
+tests_unit_crypt_xts_SOURCES = tests/unit/crypt_xts.c tests/unit/locked.h
 tests_unit_crypt_xts_CFLAGS = $(CRYPT_CFLAGS) $(AM_CFLAGS)
-tests_unit_crypt_xts_LDADD = $(CRYPT_LIBS)
+tests_unit_crypt_xts_LDADD = libchain.a libhost.a $(HOST_LIBS) \
+	$(CRYPT_LIBS) -ldl
 tests_unit_plugin_crypt_SOURCES = tests/unit/plugin_crypt.c
 tests_unit_plugin_crypt_odd_SOURCES = tests/unit/plugin_crypt_odd.c
 tests_unit_plugin_crypt_odd_CFLAGS = $(CRYPT_CFLAGS) $(AM_CFLAGS)

@@ -8,9 +8,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "plugins/crypt/secret.c"
-#include "plugins/crypt/xts.c"
+#include "plugins/common/secret.c"
+#include "plugins/common/xts.c"
+#include "src/host/secret.c"
 #include "tests/test.h"
+#include "tests/unit/locked.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #define SANITIZED 1
@@ -277,30 +279,11 @@ search(const uint8_t *secret, unsigned found[2], const void *except)
     fclose(f);
 }
 
-static bool
-is_locked(const void *p)
-{
-    FILE *f = fopen("/proc/self/smaps", "re");
-    bool inside = false, locked = false;
-    unsigned long a, b;
-    char line[512];
-
-    REQUIRE(f);
-    while (fgets(line, sizeof(line), f)) {
-        if (sscanf(line, "%lx-%lx ", &a, &b) == 2)
-            inside = (unsigned long)p >= a && (unsigned long)p < b;
-        if (inside && !strncmp(line, "VmFlags:", 8))
-            locked = strstr(line, " lo") && strstr(line, " dd");
-    }
-    fclose(f);
-    return locked;
-}
-
 /* What libcrypto has of the key is where nobody finds it, and gone with it. */
 static void
 keeps_keys_out_of_dumps(void)
 {
-    uint8_t *key = secret_map(64);
+    uint8_t *key = blk_secret_map(64);
     unsigned found[2];
     struct xts *x;
 
@@ -318,8 +301,8 @@ keeps_keys_out_of_dumps(void)
     search(key, found, key);
     CHECK_EQ(found[DUMPED], 0);
     CHECK_EQ(found[NOT_DUMPED], 0);
-    secret_unmap(key, 64);
-    secret_unmap(NULL, 64);
+    blk_secret_unmap(key, 64);
+    blk_secret_unmap(NULL, 64);
 }
 
 static void
@@ -347,23 +330,23 @@ hooks_keep_apart(void)
 {
     uint8_t *p, *q;
 
-    p = hook_malloc(10, "", 0);
+    p = host_secret_malloc(10, "", 0);
     CHECK(p && !slot_owned(p));
-    p = hook_realloc(p, 100, "", 0);
+    p = host_secret_realloc(p, 100, "", 0);
     CHECK(p && !slot_owned(p));
-    hook_free(p, "", 0);
+    host_secret_free(p, "", 0);
     secret_begin();
-    CHECK(!hook_malloc(SECRET_SLOT + 1, "", 0));
-    p = hook_realloc(NULL, 10, "", 0);
+    CHECK(!host_secret_malloc(SECRET_SLOT + 1, "", 0));
+    p = host_secret_realloc(NULL, 10, "", 0);
     secret_end();
     REQUIRE(p && slot_owned(p));
     memset(p, 7, SECRET_SLOT);
-    CHECK(hook_realloc(p, SECRET_SLOT, "", 0) == p);
-    q = hook_realloc(p, SECRET_SLOT + 1, "", 0);
+    CHECK(host_secret_realloc(p, SECRET_SLOT, "", 0) == p);
+    q = host_secret_realloc(p, SECRET_SLOT + 1, "", 0);
     CHECK(q && !slot_owned(q) && q[SECRET_SLOT - 1] == 7);
     CHECK_EQ(p[SECRET_SLOT - 1], 0);
-    hook_free(q, "", 0);
-    hook_free(NULL, "", 0);
+    host_secret_free(q, "", 0);
+    host_secret_free(NULL, "", 0);
 }
 
 int

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plugins/crypt/secret.h"
+#include "host/host.h"
 #include "tests/sim/daemon/peer.h"
 
 enum { KEY_LEN = 64, SECTOR = 512 };
@@ -76,56 +76,48 @@ sealed_open(void *bytes, uint64_t first, uint64_t sectors)
     cipher(bytes, first, sectors, 0);
 }
 
-/* ---- the plugin's secrets ------------------------------------------------ */
+/* ---- secrets of plugins -------------------------------------------------- */
 
-/* In place of plugins/crypt/secret.c, whose memory is the process's and would
- * stay with a daemon that was killed: here it is the daemon's, and goes with
- * it.  What libcrypto is asked for outside of begin and end is the world's. */
+/* In place of src/host/secret.c, whose memory is the process's and would stay
+ * with a daemon that was killed: here it is the daemon's, and goes with it.
+ * What libcrypto is asked for outside of begin and end is the world's. */
 void *alloc_calloc(size_t, size_t);
 void *alloc_malloc(size_t);
 void alloc_free(void *);
 
 static bool wanted;
 
-static void *
-hook_malloc(size_t n, const char *file, int line)
+void *
+host_secret_malloc(size_t n, const char *file, int line)
 {
     (void)file;
     (void)line;
     return wanted ? alloc_malloc(n) : malloc(n);
 }
 
-static void *
-hook_realloc(void *p, size_t n, const char *file, int line)
+void *
+host_secret_realloc(void *p, size_t n, const char *file, int line)
 {
     /* A cipher's context is never made larger. */
-    return p ? realloc(p, n) : hook_malloc(n, file, line);
+    return p ? realloc(p, n) : host_secret_malloc(n, file, line);
 }
 
-static void
-hook_free(void *p, const char *file, int line)
+void
+host_secret_free(void *p, const char *file, int line)
 {
     (void)file;
     (void)line;
     alloc_free(p);
 }
 
-/* Later it would be too late. */
-__attribute__((constructor)) static void
-hook(void)
-{
-    if (!CRYPTO_set_mem_functions(hook_malloc, hook_realloc, hook_free))
-        abort();
-}
-
 void *
-secret_map(size_t n)
+host_secret_map(size_t n)
 {
     return alloc_calloc(1, n);
 }
 
 void
-secret_unmap(void *p, size_t n)
+host_secret_unmap(void *p, size_t n)
 {
     if (p)
         OPENSSL_cleanse(p, n);
@@ -133,19 +125,21 @@ secret_unmap(void *p, size_t n)
 }
 
 int
-secret_works(void)
+host_secret_protect(void *p, size_t n)
 {
+    (void)p;
+    (void)n;
     return 0;
 }
 
 void
-secret_begin(void)
+host_secret_begin(void)
 {
     wanted = true;
 }
 
 void
-secret_end(void)
+host_secret_end(void)
 {
     wanted = false;
 }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * secret.c: see secret.h.
+ * secret.c: memory for keys: it is never swapped out, it is in no core dump,
+ * and it is wiped before it goes.
  *
- * libcrypto's part is a range of addresses of which more and more is made
+ * A library's part is a range of addresses of which more and more is made
  * usable, in slots of one size; so an address tells to whom it belongs.  It is
  * never given back: a slot that was freed serves the next disk.
  */
-#include "plugins/crypt/secret.h"
+#include "host/host.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,27 +31,25 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint8_t *range; /* SECRET_RANGE bytes, of which used are usable */
 static size_t used;
 static struct secret_slot *unused; /* wiped, but for next */
-static bool hooked;
 static __thread bool wanted;
 
 /* ---- pages --------------------------------------------------------------- */
 
-/* Locked and out of core dumps; 0 or -1. */
-static int
-secret_protect(void *p, size_t n)
+int
+host_secret_protect(void *p, size_t n)
 {
-    return mlock(p, n) || madvise(p, n, MADV_DONTDUMP) ? -1 : 0;
+    return mlock(p, n) || madvise(p, n, MADV_DONTDUMP) ? -errno : 0;
 }
 
 void *
-secret_map(size_t n)
+host_secret_map(size_t n)
 {
     void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
                    -1, 0);
 
     if (p == MAP_FAILED)
         return NULL;
-    if (secret_protect(p, n)) {
+    if (host_secret_protect(p, n)) {
         munmap(p, n);
         errno = ENOMEM;
         return NULL;
@@ -60,11 +58,11 @@ secret_map(size_t n)
 }
 
 void
-secret_unmap(void *p, size_t n)
+host_secret_unmap(void *p, size_t n)
 {
     if (!p)
         return;
-    OPENSSL_cleanse(p, n);
+    explicit_bzero(p, n);
     munmap(p, n);
 }
 
@@ -95,7 +93,7 @@ slots_more(void)
     chunk = range + used;
     if (used == SECRET_RANGE ||
         mprotect(chunk, SECRET_CHUNK, PROT_READ | PROT_WRITE) ||
-        secret_protect(chunk, SECRET_CHUNK))
+        host_secret_protect(chunk, SECRET_CHUNK))
         return;
     used += SECRET_CHUNK;
     for (size_t at = SECRET_CHUNK; at > 0; at -= SECRET_SLOT) {
@@ -128,17 +126,17 @@ slot_put(void *p)
 {
     struct secret_slot *s = p;
 
-    OPENSSL_cleanse(p, SECRET_SLOT);
+    explicit_bzero(p, SECRET_SLOT);
     pthread_mutex_lock(&lock);
     s->next = unused;
     unused = s;
     pthread_mutex_unlock(&lock);
 }
 
-/* ---- what libcrypto calls ------------------------------------------------ */
+/* ---- what a library calls ----------------------------------------------- */
 
-static void *
-hook_malloc(size_t n, const char *file, int line)
+void *
+host_secret_malloc(size_t n, const char *file, int line)
 {
     (void)file;
     (void)line;
@@ -147,8 +145,8 @@ hook_malloc(size_t n, const char *file, int line)
     return n <= SECRET_SLOT ? slot_get() : NULL;
 }
 
-static void
-hook_free(void *p, const char *file, int line)
+void
+host_secret_free(void *p, const char *file, int line)
 {
     (void)file;
     (void)line;
@@ -158,13 +156,13 @@ hook_free(void *p, const char *file, int line)
         free(p);
 }
 
-static void *
-hook_realloc(void *p, size_t n, const char *file, int line)
+void *
+host_secret_realloc(void *p, size_t n, const char *file, int line)
 {
     void *to;
 
     if (!slot_owned(p))
-        return p || !wanted ? realloc(p, n) : hook_malloc(n, file, line);
+        return p || !wanted ? realloc(p, n) : host_secret_malloc(n, file, line);
     if (n <= SECRET_SLOT)
         return p;
     to = malloc(n);
@@ -175,27 +173,14 @@ hook_realloc(void *p, size_t n, const char *file, int line)
     return to;
 }
 
-/* As the module is loaded: later it would be too late. */
-__attribute__((constructor)) static void
-secret_hook(void)
+void
+host_secret_begin(void)
 {
-    hooked = CRYPTO_set_mem_functions(hook_malloc, hook_realloc, hook_free);
-}
-
-int
-secret_works(void)
-{
-    return hooked ? 0 : -EALREADY;
+    wanted = true;
 }
 
 void
-secret_begin(void)
-{
-    wanted = hooked;
-}
-
-void
-secret_end(void)
+host_secret_end(void)
 {
     wanted = false;
 }

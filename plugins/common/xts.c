@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "plugins/crypt/xts.h"
+#include "plugins/common/xts.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "plugins/crypt/secret.h"
+#include "plugins/common/secret.h"
 
 struct xts {
     EVP_CIPHER_CTX *ctx[XTS_WAYS];

@@ -6,8 +6,8 @@
  *
  * And walks over a scatter list, which worker threads may do, too.
  */
-#ifndef PLUGINS_CRYPT_XTS_H
-#define PLUGINS_CRYPT_XTS_H
+#ifndef PLUGINS_COMMON_XTS_H
+#define PLUGINS_COMMON_XTS_H
 
 #include <stddef.h>
 #include <stdint.h>
