@@ -135,7 +135,14 @@ daemon_table(void *ctx, const char *key, int fd)
 {
     struct daemon *d = ctx;
 
-    if (fd >= 0)
+    if (fd >= 0 && !strcmp(key, DISKS_KEYS) && !keep_in_memory(&d->keep, key))
+        log_line(BLK_WARN, NULL,
+                 "keys of encrypted layers are in no place that outlives the "
+                 "daemon, as neither a service manager keeps descriptors for "
+                 "it nor is %s in memory: if it is killed, what guests wrote "
+                 "to such layers is lost, and their disks are held",
+                 d->keep.path[0] ? d->keep.path : "a folder");
+    else if (fd >= 0)
         keep_table(&d->keep, key, fd);
     else
         keep_forget(&d->keep, key);
@@ -146,6 +153,8 @@ daemon_room(void *ctx, const char *key)
 {
     struct daemon *d = ctx;
 
+    if (!strcmp(key, DISKS_KEYS) && !keep_in_memory(&d->keep, key))
+        return -1;
     return keep_room(&d->keep, key);
 }
 
@@ -159,14 +168,6 @@ daemon_kept(void *ctx, const char *key, int fd)
 }
 
 /* ---- files that go with an attachment ------------------------------------ */
-
-static void
-daemon_closed(void *ctx)
-{
-    struct daemon *d = ctx;
-
-    scratch_sift(&d->scratch);
-}
 
 struct attached {
     const char *attachment;
@@ -195,6 +196,16 @@ daemon_attachment_over(void *ctx, const char *attachment)
     if (!strncmp(attachment, "local,", 6))
         return true;
     return d->xenbus && xenbus_detached(d->xenbus, attachment);
+}
+
+/* The keys first: without them what is in the files is nothing. */
+static void
+daemon_closed(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    disks_sift_keys(d->disks, daemon_attachment_over, d);
+    scratch_sift(&d->scratch);
 }
 
 static const struct disks_events disks_events = { .event = daemon_event,
@@ -335,6 +346,7 @@ daemon_assemble(struct daemon *d, char *why, size_t n)
         keep_load(&d->keep, daemon_kept, d);
         scratch_begin(&d->scratch, d->control, daemon_attachment_over, d);
         scratch_lend(&d->scratch, &d->commons);
+        d->commons.keeper = disks_keeper(d->disks);
     }
     if (!rc && d->table_lost) {
         rc = -ENOMEM;
@@ -517,7 +529,7 @@ daemon_sift(struct blk_timer *t)
     if (!d->xenbus || d->stopping)
         return;
     disks_sift_tables(d->disks, daemon_vbd_gone, d->xenbus);
-    scratch_sift(&d->scratch);
+    daemon_closed(d);
     d->control->ops->timer_start(d->control, t, SIFT_NS);
 }
 
@@ -531,7 +543,7 @@ daemon_run(struct daemon *d)
     d->sift.fire = daemon_sift;
     d->sift.data = d;
     d->control->ops->timer_start(d->control, &d->sift, SIFT_NS);
-    scratch_sift(&d->scratch); /* what an earlier process left */
+    daemon_closed(d); /* what an earlier process left */
     d->control->ops->run(d->control);
 }
 

@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "folder.h"
@@ -68,4 +70,13 @@ folder_is_ours(int dir)
     struct stat st;
 
     return !fstat(dir, &st) && st.st_uid == geteuid() && !(st.st_mode & 077);
+}
+
+bool
+folder_is_volatile(int dir)
+{
+    struct statfs st;
+
+    return !fstatfs(dir, &st) &&
+           (st.f_type == TMPFS_MAGIC || st.f_type == RAMFS_MAGIC);
 }

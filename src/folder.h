@@ -16,5 +16,7 @@ int folder_sync(const char *path);
 int folder_make(const char *path, const char *user, int *dir);
 /* It belongs to whom we are now, and nobody else can open it. */
 bool folder_is_ours(int dir);
+/* It is in memory: a tmpfs, as /run is. */
+bool folder_is_volatile(int dir);
 
 #endif

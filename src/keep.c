@@ -163,6 +163,7 @@ folder_judge(struct keep *k)
         return;
     }
     k->dev = st.st_dev;
+    k->volatile_dir = folder_is_volatile(k->dir);
     if (!folder_is_ours(k->dir))
         no_folder(k, "expected a folder of our own that nobody else can open, "
                      "found another");
@@ -276,6 +277,12 @@ store_has_room(const struct keep *k, const char *key)
     const struct kept *e = find(k, key);
 
     return k->in_store < k->store_max || (e && e->in_store);
+}
+
+bool
+keep_in_memory(const struct keep *k, const char *key)
+{
+    return store_has_room(k, key) || (k->dir >= 0 && k->volatile_dir);
 }
 
 static void

@@ -28,6 +28,7 @@ struct keep {
     dev_t dev;            /* its file system */
     unsigned store_max;   /* tables that the service manager keeps; 0: none */
     unsigned in_store;
+    bool volatile_dir; /* the folder is in memory */
     bool full_told;
     struct kept *first;
 };
@@ -48,6 +49,9 @@ void keep_load(struct keep *, void (*cb)(void *ctx, const char *key, int fd),
 int keep_room(struct keep *, const char *key);
 void keep_table(struct keep *, const char *key, int fd);
 void keep_forget(struct keep *, const char *key);
+/* Whether what is kept is never on a medium, and has a place: a store with
+ * room, or a folder in memory. */
+bool keep_in_memory(const struct keep *, const char *key);
 /* What was kept stays. */
 void keep_close(struct keep *);
 

@@ -424,6 +424,25 @@ enum blk_scratch {
 int blk_scratch(struct blk_layer *, char *path, size_t n,
                 enum blk_scratch *what);
 
+/* Random bytes, for a key, that are this layer's as long as blk_scratch()'s
+ * path is: they outlive this process, are on no medium, and are wiped when the
+ * attachment is over.  Their memory is locked and in no core dump, and stays
+ * until stop() is over. */
+enum { BLK_KEEP = 64 };
+struct blk_keep {
+    enum blk_scratch what; /* NEW: others than before; OLD: those of before */
+    void (*done)(struct blk_keep *);
+    void *data;
+    int status; /* 0 or -errno; then why says it in a sentence */
+    char why[240];
+    const uint8_t *bytes; /* BLK_KEEP of them */
+    bool made;            /* they are new */
+    uint64_t private_[4];
+};
+/* In start() alone, while the layer has the lock of that file.  0, or -errno,
+ * and why is set: then done() does not come. */
+int blk_keep(struct blk_layer *, struct blk_keep *);
+
 /* Memory for keys: never swapped out, in no core dump, wiped before it goes;
  * zeroed; whole pages.  NULL and errno: ENOMEM also when there is more of it
  * than may be locked (RLIMIT_MEMLOCK).  Any thread. */

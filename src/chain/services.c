@@ -93,6 +93,10 @@ blk_memory_free(struct blk_layer *l, void *addr, size_t len, int fd)
     host_memory_free(addr, len, fd);
 }
 
+static const char no_attachment[] =
+    "which attachment of the disk this is can't be told, so neither can a file "
+    "be found that goes with it: detach the disk and attach it again";
+
 int
 blk_scratch(struct blk_layer *l, char *path, size_t n, enum blk_scratch *what)
 {
@@ -107,9 +111,7 @@ blk_scratch(struct blk_layer *l, char *path, size_t n, enum blk_scratch *what)
         return -ENOENT;
     }
     if (!c->attachment) {
-        blk_why(l, "which attachment of the disk this is can't be told, so "
-                   "neither can a file be found that goes with it: detach the "
-                   "disk and attach it again");
+        blk_why(l, "%s", no_attachment);
         return -ESTALE;
     }
     length = snprintf(path, n, "%s/%s,%s,%s", commons->scratch, c->attachment,
@@ -122,6 +124,30 @@ blk_scratch(struct blk_layer *l, char *path, size_t n, enum blk_scratch *what)
             : c->resumed              ? BLK_SCRATCH_OLD
                                       : BLK_SCRATCH_ANY;
     return 0;
+}
+
+int
+blk_keep(struct blk_layer *l, struct blk_keep *k)
+{
+    const struct chain *c = l->chain;
+    struct keeper *keeper = c->loop->commons->keeper;
+    char name[400];
+    int rc = 0;
+
+    k->bytes = NULL;
+    k->made = false;
+    if (!keeper || !c->attachment) {
+        snprintf(k->why, sizeof(k->why), "%s",
+                 keeper ? no_attachment
+                        : "this daemon keeps no keys for layers");
+        return keeper ? -ESTALE : -ENOENT;
+    }
+    snprintf(name, sizeof(name), "%s,%s,%s", c->attachment, c->disk,
+             conf_name(l->conf));
+    rc = keeper->ask(keeper, c->loop, name, k);
+    if (rc)
+        snprintf(k->why, sizeof(k->why), "no memory");
+    return rc;
 }
 
 /* ---- memory for keys ----------------------------------------------------- */

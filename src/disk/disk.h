@@ -82,6 +82,10 @@ void disk_leave(struct disk *, disk_fn *closed);
 
 /* ---- all disks ----------------------------------------------------------- */
 
+/* Under this key the table has no requests, but keys of layers: it must not be
+ * in a file that any medium has. */
+#define DISKS_KEYS "keys"
+
 struct disks_events {
     void (*event)(void *ctx, const char *what, const char *disk,
                   const char *detail);
@@ -112,6 +116,12 @@ int disks_inherit(struct disks *, const char *key, int fd);
  * what they are of is no longer there. */
 void disks_sift_tables(struct disks *, bool (*gone)(void *ctx, const char *key),
                        void *ctx);
+/* For the data loops' commons, as long as disks is there. */
+struct keeper *disks_keeper(struct disks *);
+/* What layers had for attachments that are over() is wiped. */
+void disks_sift_keys(struct disks *,
+                     bool (*over)(void *ctx, const char *attachment),
+                     void *ctx);
 /* Another tree: disks whose chain changed get it live (chain_replace), others
  * are not touched; done when all is as the new tree says, or the sentence of
  * the first that could not be changed (it keeps its old chain). */

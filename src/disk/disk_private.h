@@ -25,6 +25,7 @@ enum disk_state {
 enum { TABLE_KEY = 96 };
 
 struct table; /* tables.c */
+struct keys;  /* keys.c */
 
 struct disk {
     struct disks *disks;
@@ -65,8 +66,9 @@ struct disks {
     struct disk *first;
     unsigned count;
     struct reload *reload;
-    uint64_t drain_ns;     /* for the steps of from now on */
-    struct table *tables;  /* of an earlier process, not taken yet */
+    uint64_t drain_ns;    /* for the steps of from now on */
+    struct table *tables; /* of an earlier process, not taken yet */
+    struct keys *keys;
     void (*quiet)(void *); /* of disks_quiet() */
     void *quiet_ctx;
 };
@@ -99,6 +101,14 @@ int table_room(struct disks *, const char *key);
 void table_keep(struct disks *, const char *key, int fd);
 void table_forget(struct disks *, const char *key);
 void tables_free(struct disks *);
+
+/* ---- keys.c -------------------------------------------------------------- */
+
+int keys_new(struct disks *); /* 0 or -ENOMEM */
+void keys_free(struct disks *);
+/* disks_inherit() of DISKS_KEYS. */
+int keys_inherit(struct disks *, int fd);
+
 void disks_event(struct disks *, const char *what, const char *disk,
                  const char *detail);
 

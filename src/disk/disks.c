@@ -32,7 +32,8 @@ disks_new(struct disks **out, struct loop *control, struct loop *const *data,
     if (!ds)
         return -ENOMEM;
     ds->load = calloc(loops, sizeof *ds->load);
-    if (!ds->load) {
+    if (!ds->load || keys_new(ds)) {
+        free(ds->load);
         free(ds);
         return -ENOMEM;
     }
@@ -52,6 +53,7 @@ disks_free(struct disks *ds)
     if (!ds)
         return;
     tables_free(ds);
+    keys_free(ds);
     free(ds->load);
     free(ds);
 }

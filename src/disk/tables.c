@@ -70,8 +70,11 @@ table_give(struct disks *ds, struct table **node, const char *key, int fd)
 int
 disks_inherit(struct disks *ds, const char *key, int fd)
 {
-    struct table *node = table_node();
+    struct table *node;
 
+    if (!strcmp(key, DISKS_KEYS))
+        return keys_inherit(ds, fd);
+    node = table_node();
     if (!node) {
         close(fd);
         return -ENOMEM;

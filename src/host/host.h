@@ -81,6 +81,15 @@ struct commons {
     /* Who makes it may set these two, before there is a chain: the folder of
      * blk_scratch(), or NULL, and why there is none. */
     const char *scratch, *no_scratch;
+    struct keeper *keeper; /* of blk_keep(); NULL: there is none */
+};
+
+/* Who keeps bytes for layers while there is no process. */
+struct keeper {
+    /* Any thread.  0, and keep->done() comes on this loop; or -ENOMEM.  name:
+     * an attachment and what is behind its second comma. */
+    int (*ask)(struct keeper *, struct loop *, const char *name,
+               struct blk_keep *keep);
 };
 
 void commons_init(struct commons *);

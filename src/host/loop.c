@@ -11,6 +11,7 @@ commons_init(struct commons *commons)
     pthread_mutex_init(&commons->lock, NULL);
     commons->first = NULL;
     commons->scratch = commons->no_scratch = NULL;
+    commons->keeper = NULL;
 }
 
 void

@@ -521,6 +521,36 @@ with_privileges_gone(void)
     remove_all();
 }
 
+/* What must be on no medium: in a store that has room for it, or in a folder
+ * in memory, whatever room there is elsewhere. */
+static void
+places_in_memory(void)
+{
+    first_life(1);
+    k.volatile_dir = false; /* wherever temporary files are */
+    CHECK(keep_in_memory(&k, "keys"));
+    connect_disk("keys", 'k');
+    CHECK(keep_in_memory(&k, "keys")); /* in the place that it has */
+    CHECK(!keep_in_memory(&k, "others"));
+    k.volatile_dir = true;
+    CHECK(keep_in_memory(&k, "others"));
+    close(k.dir);
+    k.dir = -1;
+    CHECK(!keep_in_memory(&k, "others"));
+    remove_all();
+
+    snprintf(folder, sizeof folder, "/dev/shm/daemon_keep.XXXXXX");
+    REQUIRE(mkdtemp(folder));
+    start(0);
+    CHECK(k.volatile_dir);
+    CHECK(keep_in_memory(&k, "keys"));
+    keep_close(&k);
+    k.dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    REQUIRE(k.dir >= 0);
+    CHECK(!folder_is_volatile(k.dir));
+    remove_all();
+}
+
 static void
 how_many(void)
 {
@@ -558,6 +588,7 @@ main(int argc, char **argv)
     TEST(a_folder_of_no_use);
     TEST(a_link_for_a_folder);
     TEST(with_privileges_gone);
+    TEST(places_in_memory);
     TEST(how_many);
     return test_end();
 }

@@ -818,7 +818,7 @@ no_memory_to_begin(void)
 
     fakes_reset();
     loops[0] = &fake.data;
-    for (n = 1; n <= 2; n++) {
+    for (n = 1; n <= 3; n++) {
         countdown = n;
         CHECK_EQ(disks_new(&none, &fake.control, loops, sweeps, 1, NULL, NULL),
                  -ENOMEM);

@@ -274,6 +274,20 @@ two_tables_of_one_key(void)
     CHECK(fcntl(other, F_GETFD) < 0); /* not asked for: goes at the end */
 }
 
+/* The keys of layers are no disk's table, and go another way. */
+static void
+keys_are_no_table(void)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    setup();
+    REQUIRE(fd >= 0);
+    CHECK_EQ(disks_inherit(disks, DISKS_KEYS, fd), 0);
+    CHECK(!table_waits(disks, DISKS_KEYS));
+    CHECK(fcntl(fd, F_GETFD) < 0); /* there are none in it */
+    disks_free(disks);
+}
+
 static bool
 none_but_four(void *ctx, const char *key)
 {
@@ -358,6 +372,7 @@ main(int argc, char **argv)
     TEST(table_stays_for_the_next_process);
     TEST(table_that_was_not_come_to_stays);
     TEST(two_tables_of_one_key);
+    TEST(keys_are_no_table);
     TEST(tables_that_nobody_comes_for);
     TEST(room_for_a_table);
     return test_end();

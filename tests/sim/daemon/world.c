@@ -156,6 +156,7 @@ assemble(struct world *w)
     if (rc)
         return rc;
     inherit(w);
+    w->commons.keeper = disks_keeper(w->disks);
     return xenbus_new(&w->xenbus, w->control, w->store, w->disks, w->conf,
                       &xenbus_events, w, w->why, sizeof w->why);
 }

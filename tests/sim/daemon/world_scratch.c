@@ -41,18 +41,26 @@ disk_has(void *ctx, struct disk *d)
     a->open |= !strcmp(disk_front(d)->attachment, a->attachment);
 }
 
+static bool
+attachment_over(void *ctx, const char *attachment)
+{
+    struct attached a = { .attachment = attachment };
+    struct world *w = ctx;
+
+    disks_each(w->disks, disk_has, &a);
+    return !a.open && xenbus_detached(w->xenbus, attachment);
+}
+
 /* Its name begins with the attachment, which has one comma. */
 static bool
 is_over(struct world *w, const char *path)
 {
     char attachment[160];
-    struct attached a = { .attachment = attachment };
 
     snprintf(attachment, sizeof attachment, "%s",
              path + strlen(WORLD_SCRATCH "/"));
     *strchr(strchr(attachment, ',') + 1, ',') = '\0';
-    disks_each(w->disks, disk_has, &a);
-    return !a.open && xenbus_detached(w->xenbus, attachment);
+    return attachment_over(w, attachment);
 }
 
 unsigned
@@ -61,6 +69,7 @@ world_sift(struct world *w)
     unsigned i = 0;
 
     w->sift = false;
+    disks_sift_keys(w->disks, attachment_over, w);
     while (i < w->scratches) {
         if (!is_over(w, w->scratch[i])) {
             i++;
