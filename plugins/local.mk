@@ -32,6 +32,8 @@ nbd_sources = plugins/nbd/nbd.c plugins/nbd/nbd.h plugins/nbd/connect.c \
 	plugins/nbd/cross.c
 null_sources = plugins/null/null.c
 qcow2_sources = plugins/qcow2/qcow2.c plugins/qcow2/qcow2.h \
+	plugins/qcow2/image.h plugins/qcow2/sealed.c plugins/qcow2/sealed.h \
+	$(sealer_sources) \
 	plugins/qcow2/format.h plugins/qcow2/wait.h plugins/qcow2/header.c plugins/qcow2/lock.c \
 	plugins/qcow2/image.c plugins/qcow2/cache.c plugins/qcow2/map.c \
 	plugins/qcow2/alloc.c plugins/qcow2/free.c plugins/qcow2/grow.c \
@@ -66,8 +68,9 @@ plugins_null_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_qcow2_la_SOURCES = $(qcow2_sources)
 # blank.c is the daemon's, too.
 plugins_qcow2_la_CPPFLAGS = $(AM_CPPFLAGS)
+plugins_qcow2_la_CFLAGS = $(CRYPTO_CFLAGS) $(AM_CFLAGS)
 plugins_qcow2_la_LDFLAGS = $(PLUGIN_LDFLAGS)
-plugins_qcow2_la_LIBADD = $(ZLIB_LIBS) $(ZSTD_LIBS)
+plugins_qcow2_la_LIBADD = $(ZLIB_LIBS) $(ZSTD_LIBS) $(CRYPTO_LIBS)
 plugins_trace_la_SOURCES = $(trace_sources) $(match_sources)
 plugins_trace_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_vbd_la_SOURCES = $(vbd_sources)

@@ -73,3 +73,11 @@ q2_blank(uint8_t *p, uint64_t size, const char *backing, const char *format,
     *length = clusters * BLANK_CLUSTER;
     return backing ? blank_backing(p, backing, format) : 0;
 }
+
+void
+q2_blank_seal(uint8_t *p, const uint8_t check[Q2_CHECK])
+{
+    q2_put32(p + Q2_V3_LEN, Q2_EXT_SEALED);
+    q2_put32(p + Q2_V3_LEN + 4, Q2_CHECK);
+    memcpy(p + Q2_V3_LEN + 8, check, Q2_CHECK);
+}

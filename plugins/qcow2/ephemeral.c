@@ -166,6 +166,24 @@ q2_ephemeral_make(struct qcow2 *s)
                        below->size);
         return true;
     }
-    truncate_start(s, 0, make_emptied);
+    if (s->encrypt)
+        q2_seal_new(s);
+    else
+        truncate_start(s, 0, make_emptied);
     return true;
+}
+
+void
+q2_ephemeral_again(struct qcow2 *s)
+{
+    free(s->head);
+    s->head = NULL;
+    q2_ephemeral_make(s);
+}
+
+void
+q2_ephemeral_sealed(struct qcow2 *s)
+{
+    q2_seal_mark(s);
+    truncate_start(s, 0, make_emptied);
 }

@@ -12,6 +12,7 @@
 #ifndef PLUGINS_QCOW2_FORMAT_H
 #define PLUGINS_QCOW2_FORMAT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,7 +58,9 @@ enum q2_autoclear { Q2_RAW_DATA = 2 /* the data file is the disk, raw */ };
 #define Q2_EXT_FORMAT    0xe2792acau /* of the backing file */
 #define Q2_EXT_FEATURES  0x6803f857u
 #define Q2_EXT_DATA_FILE 0x44415441u /* its name */
+#define Q2_EXT_SEALED    0x626b7431u /* ours: see sealed.h */
 enum { Q2_FEATURE_LEN = 48 };        /* type, bit, and 46 bytes of name */
+enum { Q2_CHECK = 16 };              /* bytes of Q2_EXT_SEALED */
 
 enum {
     Q2_CLUSTER_BITS_MIN = 9,
@@ -124,6 +127,8 @@ struct q2_header {
     char backing[Q2_NAME_MAX + 1];   /* "": none */
     char format[32];                 /* of it; "": not said */
     char data_file[Q2_NAME_MAX + 1]; /* "": it names none */
+    bool sealed;                     /* guest clusters are encrypted by us */
+    uint8_t check[Q2_CHECK];         /* of the key for that */
 };
 
 enum { Q2_ZLIB, Q2_ZSTD };
@@ -142,5 +147,7 @@ uint32_t q2_header_cluster(const uint8_t *p, size_t n);
 enum { Q2_BLANK_BYTES = 3 << 16 };
 int q2_blank(uint8_t *p, uint64_t size, const char *backing, const char *format,
              uint64_t *length);
+/* An image without a backing file gets this extension. */
+void q2_blank_seal(uint8_t *p, const uint8_t check[Q2_CHECK]);
 
 #endif

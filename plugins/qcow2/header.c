@@ -284,6 +284,10 @@ judge_names(const struct judge *j, struct q2_header *h)
             name_copy(h->format, sizeof(h->format), j->p + data, n);
         if (type == Q2_EXT_DATA_FILE)
             name = data, name_len = n;
+        if (type == Q2_EXT_SEALED && n == Q2_CHECK) {
+            h->sealed = true;
+            memcpy(h->check, j->p + data, Q2_CHECK);
+        }
     }
     return judge_data_file(j, h, j->p + name, name_len);
 }

@@ -37,6 +37,7 @@ q2_image_unref(struct qcow2 *s, struct q2_image *image)
         if (image->data)
             blk_file_close(s->layer, image->data);
         free(image->data_path);
+        q2_seal_free(image->seal);
         free(image);
     }
 }
@@ -122,12 +123,9 @@ io_at_end(const struct q2_io *q, uint64_t n)
     return !n || (info->direct && n % info->block);
 }
 
-static void
-io_done(struct blk_io *io)
+void
+q2_io_came(struct q2_io *q, int64_t n)
 {
-    struct q2_io *q = io->data;
-    int64_t n = io->status;
-
     if ((n == -EINTR || n == -EAGAIN) && q->retries++ < IO_RETRIES) {
         io_next(q);
         return;
@@ -145,7 +143,7 @@ io_done(struct blk_io *io)
     io_eat(q, (uint64_t)n);
     if (!io_at_end(q, (uint64_t)n)) {
         io_next(q);
-    } else if (io->op == BLK_IO_READ) {
+    } else if (q->io.op == BLK_IO_READ) {
         io_zero_rest(q);
         io_over(q, 0);
     } else {
@@ -154,8 +152,23 @@ io_done(struct blk_io *io)
 }
 
 static void
+io_done(struct blk_io *io)
+{
+    struct q2_io *q = io->data;
+
+    if (q->sealed)
+        q2_sealed_done(q, io->status);
+    else
+        q2_io_came(q, io->status);
+}
+
+static void
 io_next(struct q2_io *q)
 {
+    if (q->guest && q->s->image->seal) {
+        q2_sealed_next(q);
+        return;
+    }
     q->io.off = q->at;
     q->io.len = q->left;
     q->io.iov = q->v;
@@ -185,6 +198,8 @@ io_clear(struct q2_io *q, enum blk_io_op op, struct blk_file *file)
     memset(&q->io, 0, sizeof(q->io));
     q->io.op = op;
     q->io.file = file;
+    q->guest = false;
+    q->sealed = NULL;
 }
 
 static struct blk_file *
@@ -206,18 +221,28 @@ q2_data_readv(struct qcow2 *s, struct q2_io *q, uint64_t at, struct iovec *v,
               uint32_t n, uint64_t len)
 {
     io_clear(q, BLK_IO_READ, data_of(s->image));
+    q->guest = true;
     io_begin(s, q, at, v, n, len);
+}
+
+/* It is not past the last cluster of the image any more. */
+static void
+write_reaches(struct qcow2 *s, uint64_t at, uint64_t len)
+{
+    uint64_t end = (at + len + s->cluster - 1) >> s->cluster_bits;
+
+    if (end > s->fresh)
+        s->fresh = end;
 }
 
 void
 q2_data_writev(struct qcow2 *s, struct q2_io *q, uint64_t at, struct iovec *v,
                uint32_t n, uint64_t len)
 {
-    if (!s->image->data) {
-        q2_writev(s, q, at, v, n, len);
-        return;
-    }
-    io_clear(q, BLK_IO_WRITE, s->image->data);
+    if (!s->image->data)
+        write_reaches(s, at, len);
+    io_clear(q, BLK_IO_WRITE, data_of(s->image));
+    q->guest = true;
     io_begin(s, q, at, v, n, len);
 }
 
@@ -225,10 +250,7 @@ void
 q2_writev(struct qcow2 *s, struct q2_io *q, uint64_t at, struct iovec *v,
           uint32_t n, uint64_t len)
 {
-    uint64_t end = (at + len + s->cluster - 1) >> s->cluster_bits;
-
-    if (end > s->fresh)
-        s->fresh = end;
+    write_reaches(s, at, len);
     io_clear(q, BLK_IO_WRITE, s->image->file);
     io_begin(s, q, at, v, n, len);
 }

@@ -158,6 +158,14 @@ open_numbers(struct qcow2 *s)
         s->below_size = blk_below(s->layer)->size;
 }
 
+/* One that nobody can have written to, of another option than is said now. */
+static bool
+open_is_void(const struct qcow2 *s)
+{
+    return s->ephemeral && s->opening->scratch != BLK_SCRATCH_OLD &&
+           s->h.sealed != s->encrypt;
+}
+
 static void
 open_cluster_read(struct q2_io *io, int error)
 {
@@ -173,6 +181,10 @@ open_cluster_read(struct q2_io *io, int error)
     if (n > s->cluster)
         n = s->cluster;
     error = q2_header_parse(&s->h, s->head, (size_t)n, why, sizeof(why));
+    if (!error && open_is_void(s)) {
+        q2_ephemeral_again(s);
+        return;
+    }
     if (!error) {
         open_numbers(s);
         error = judge_backing(s, why, sizeof(why));
@@ -181,9 +193,20 @@ open_cluster_read(struct q2_io *io, int error)
         error = judge_place(s, why, sizeof(why));
     if (!error)
         error = q2_data_judge(s, why, sizeof(why));
+    if (!error)
+        error = q2_seal_judge(s, why, sizeof(why));
     if (error)
         q2_open_refuse(s, error, "%s", why);
-    else if (q2_tables_memory(s))
+    else if (s->encrypt)
+        q2_seal_open(s);
+    else
+        q2_open_tables(s);
+}
+
+void
+q2_open_tables(struct qcow2 *s)
+{
+    if (q2_tables_memory(s))
         q2_open_refuse(s, -ENOMEM, "no memory for its tables");
     else if (q2_is_apart(s))
         q2_data_open(s);

@@ -22,6 +22,10 @@ static const struct blk_option options[] = {
       .type = BLK_BOOL,
       .at = offsetof(struct qcow2, ephemeral),
       .help = "an image of its own for each attachment, gone with it" },
+    { .name = "encrypt",
+      .type = BLK_BOOL,
+      .at = offsetof(struct qcow2, encrypt),
+      .help = "of an ephemeral image: by a key that is gone with it" },
     { .name = "backing",
       .type = BLK_STRING,
       .at = offsetof(struct qcow2, backing),
@@ -103,7 +107,7 @@ check_ephemeral(const struct qcow2 *s, char *why, size_t n)
                  "lock: expected true with ephemeral = true, found "
                  "false");
     else
-        return 0;
+        return s->encrypt ? q2_seal_built(why, n) : 0;
     return -EINVAL;
 }
 
@@ -114,6 +118,12 @@ qcow2_check(const void *self, char *why, size_t n)
 
     if (s->ephemeral)
         return check_ephemeral(s, why, n);
+    if (s->encrypt) {
+        snprintf(why, n,
+                 "encrypt: expected ephemeral = true with it; an image that "
+                 "stays is encrypted by a crypt layer");
+        return -EINVAL;
+    }
     if (!s->path) {
         snprintf(why, n,
                  "path: expected an image, or ephemeral = true, found none");
@@ -257,6 +267,10 @@ qcow2_stats(struct blk_layer *l, struct blk_out *out)
     blk_put_str(out, "mode", s->image->readonly ? "read-only" : "read-write");
     blk_put_str(out, "lock", s->lock ? "held" : "none");
     blk_put_u64(out, "ephemeral", s->ephemeral);
+    if (s->image->seal) {
+        blk_put_str(out, "encrypted", "aes-256-xts, key not stored");
+        blk_put_u64(out, "encrypt_worked", q2_seal_worked(s->image->seal));
+    }
     blk_put_u64(out, "direct", s->image->info.direct);
     blk_put_u64(out, "snapshots", s->h.snapshots);
     if (s->h.backing[0])

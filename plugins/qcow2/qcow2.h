@@ -16,6 +16,7 @@
  *   fold.c     all of it goes to the layer below; fold_ask.c: asked for
  *   data.c     guest clusters in a file of their own
  *   corrupt.c  writes the header, also that it is corrupt
+ *   sealed.c   guest clusters, encrypted
  *
  * What makes it safe at any moment (see commit.c):
  *
@@ -34,58 +35,9 @@
 
 #include "blktap/plugin.h"
 #include "plugins/qcow2/format.h"
+#include "plugins/qcow2/image.h"
+#include "plugins/qcow2/sealed.h"
 #include "plugins/qcow2/wait.h"
-
-struct qcow2;
-
-/* ---- the file (image.c) -------------------------------------------------- */
-
-/* An open image file, shared by the instances that follow each other in a live
- * change, so that its lock is held all the time. */
-struct q2_image {
-    unsigned refs;
-    struct blk_file *file;
-    struct blk_file_info info;
-    struct blk_file *data; /* guest clusters; NULL: they are in file */
-    struct blk_file_info data_info;
-    char *data_path;         /* where it is; ours */
-    struct q2_image *keeper; /* holds the lock that we opened without */
-    bool readonly;
-    bool failed; /* a sync failed: what was written may be lost */
-};
-
-/* One I/O, done whole: a read past the end of the file gives zeroes. */
-struct q2_io {
-    struct blk_io io; /* first: found from it */
-    struct qcow2 *s;
-    void (*done)(struct q2_io *, int error);
-    void *data;
-    struct iovec one;
-    struct iovec *v; /* eaten up as it goes */
-    uint32_t n, retries;
-    uint64_t at, left;
-    uint64_t number; /* of a sync */
-};
-
-void q2_read(struct qcow2 *, struct q2_io *, uint64_t at, void *to,
-             uint64_t len);
-void q2_write(struct qcow2 *, struct q2_io *, uint64_t at, const void *from,
-              uint64_t len);
-/* v belongs to the I/O until it is done, and is changed. */
-void q2_readv(struct qcow2 *, struct q2_io *, uint64_t at, struct iovec *v,
-              uint32_t n, uint64_t len);
-void q2_writev(struct qcow2 *, struct q2_io *, uint64_t at, struct iovec *v,
-               uint32_t n, uint64_t len);
-/* The same, where guest clusters are. */
-void q2_data_readv(struct qcow2 *, struct q2_io *, uint64_t at, struct iovec *v,
-                   uint32_t n, uint64_t len);
-void q2_data_writev(struct qcow2 *, struct q2_io *, uint64_t at,
-                    struct iovec *v, uint32_t n, uint64_t len);
-/* Of both files. */
-void q2_sync(struct qcow2 *, struct q2_io *);
-/* Aligned for any file, not cleared; or NULL. */
-void *q2_alloc_memory(size_t);
-void q2_image_unref(struct qcow2 *, struct q2_image *);
 
 /* ---- tables in memory (cache.c) ------------------------------------------ */
 
@@ -415,7 +367,7 @@ enum q2_direct { Q2_DIRECT_AUTO, Q2_DIRECT_ON, Q2_DIRECT_OFF };
 struct qcow2 {
     char *path, *backing, *data_file; /* the options */
     uint64_t direct, cache_size;
-    bool lock, ephemeral;
+    bool lock, ephemeral, encrypt;
 
     struct blk_layer *layer;
     struct q2_image *image;
@@ -517,6 +469,7 @@ struct q2_open {
     enum blk_scratch scratch; /* what stands at the path */
     uint8_t *blank;           /* Q2_BLANK_BYTES, while one is made */
     uint64_t length;          /* of it */
+    struct blk_keep keep;     /* its key */
 };
 /* start() is over; on an error all is freed.  refuse: with a sentence. */
 void q2_open_over(struct qcow2 *, int error);
@@ -533,6 +486,12 @@ void q2_ephemeral_lost(struct qcow2 *);
 /* Whether the file that is open is to become one first; if so it does, and then
  * q2_open_read(). */
 bool q2_ephemeral_make(struct qcow2 *);
+/* There is one that nobody can have written to: another is made. */
+void q2_ephemeral_again(struct qcow2 *);
+/* It goes on, with the key. */
+void q2_ephemeral_sealed(struct qcow2 *);
+/* The header is judged: what else it takes. */
+void q2_open_tables(struct qcow2 *);
 /* 0 or -ENOMEM. */
 int q2_tables_memory(struct qcow2 *);
 /* Reads and judges them, and has them mended; then q2_open_over(). */

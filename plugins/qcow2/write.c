@@ -237,7 +237,8 @@ write_allocated(struct q2_alloc *a, int error)
     write_measure(q, a->got);
     w->head_there = w->tail_there = false;
     w->whole = is_read_whole(q);
-    w->sparse = a->fresh && is_zero(q, off - w->skip, w->skip) &&
+    w->sparse = a->fresh && !q->s->image->seal &&
+                is_zero(q, off - w->skip, w->skip) &&
                 is_zero(q, off + q->piece, w->tail);
     if (w->skip || w->tail)
         q->s->copied++;

@@ -6,6 +6,9 @@ QCOW2_TESTS = tests/unit/plugin_qcow2 tests/unit/plugin_qcow2_faults \
 	tests/unit/plugin_qcow2_ephemeral tests/unit/plugin_qcow2_data \
 	tests/unit/plugin_qcow2_corrupt \
 	tests/functional/plugin_qcow2 tests/sim/qcow2-crash
+if HAVE_CRYPT
+QCOW2_TESTS += tests/unit/plugin_qcow2_encrypt
+endif
 check_PROGRAMS += $(QCOW2_TESTS)
 TESTS += $(QCOW2_TESTS)
 dist_check_SCRIPTS += tests/sim/qcow2-mutants
@@ -28,7 +31,9 @@ TESTS += tests/sim/crash-moments
 noinst_LIBRARIES += plugins/libqcow2_static.a
 plugins_libqcow2_static_a_SOURCES = $(qcow2_sources)
 plugins_libqcow2_static_a_CPPFLAGS = $(AM_CPPFLAGS) -DBLK_STATIC
-qcow2_test_libs = plugins/libqcow2_static.a $(ZLIB_LIBS) $(ZSTD_LIBS)
+plugins_libqcow2_static_a_CFLAGS = $(CRYPTO_CFLAGS) $(AM_CFLAGS)
+qcow2_test_libs = plugins/libqcow2_static.a $(ZLIB_LIBS) $(ZSTD_LIBS) \
+	$(CRYPTO_LIBS)
 
 tests_functional_plugin_qcow2_SOURCES = tests/functional/plugin_qcow2.c
 tests_functional_plugin_qcow2_LDFLAGS = $(plugin_test_ldflags)
@@ -55,6 +60,12 @@ tests_unit_plugin_qcow2_ephemeral_SOURCES = \
 tests_unit_plugin_qcow2_ephemeral_LDFLAGS = $(plugin_test_ldflags)
 tests_unit_plugin_qcow2_ephemeral_LDADD = $(plugin_test_ldadd) \
 	$(qcow2_test_libs)
+tests_unit_plugin_qcow2_encrypt_SOURCES = \
+	tests/unit/plugin_qcow2_encrypt.c \
+	tests/unit/plugin_qcow2_image.c tests/sim/qcow2_image.c
+tests_unit_plugin_qcow2_encrypt_LDFLAGS = $(plugin_test_ldflags)
+tests_unit_plugin_qcow2_encrypt_LDADD = $(plugin_test_ldadd) \
+	$(qcow2_test_libs)
 tests_unit_plugin_qcow2_corrupt_SOURCES = tests/unit/plugin_qcow2_corrupt.c \
 	tests/unit/plugin_qcow2_image.c tests/sim/qcow2_image.c
 tests_unit_plugin_qcow2_corrupt_LDFLAGS = $(plugin_test_ldflags)
@@ -80,6 +91,7 @@ FUZZ_TARGETS += tests/fuzz/qcow2.fuzz
 tests/fuzz/qcow2.fuzz: tests/fuzz/qcow2.c tests/sim/qcow2_image.c \
 		$(qcow2_sources) $(libchain_a_SOURCES) $(libhost_a_SOURCES)
 	$(FUZZ_BUILD) -DBLK_STATIC \
-		$(filter %.c,$^) $(HOST_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS) -ldl
+		$(filter %.c,$^) $(HOST_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS) \
+		$(CRYPTO_LIBS) -ldl
 tests/fuzz/qcow2.log: tests/fuzz/qcow2.fuzz
 endif

@@ -60,6 +60,8 @@ image_dice(struct run *r, struct medium *m, unsigned i)
         snprintf(m->base, sizeof m->base, "/base%u", i);
     if (m->image == IMAGE_FLEETING)
         m->file[0] = '\0';
+    m->encrypted =
+        sealed_built && m->image == IMAGE_FLEETING && sim_below(s, 2);
 }
 
 static void
@@ -140,7 +142,8 @@ say_image(struct text *t, const struct medium *m, unsigned number)
     say(t, "{ plugin = \"qcow2\"; cache = \"%s\"; ",
         number % 2 ? "512k" : "256k");
     if (m->image == IMAGE_FLEETING)
-        say(t, "ephemeral = true; }");
+        say(t, "ephemeral = true; encrypt = %s; }",
+            m->encrypted ? "true" : "false");
     else
         say(t, "path = \"%s\"; ", m->file);
     if (m->image == IMAGE_APART)
@@ -296,6 +299,7 @@ tally(struct run *r, const struct medium *m)
     r->result->tally[TALLY_LIMITED] += m->limited;
     r->result->tally[TALLY_GROUPED] += m->grouped;
     r->result->tally[TALLY_SEALED] += m->crypt != CRYPT_NONE;
+    r->result->tally[TALLY_ENCRYPTED] += m->encrypted;
 }
 
 uint64_t

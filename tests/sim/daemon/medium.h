@@ -23,6 +23,7 @@ enum medium_crypt { CRYPT_NONE, CRYPT_ABOVE, CRYPT_BELOW };
 struct medium {
     enum medium_tail tail;
     enum medium_image image;
+    bool encrypted;          /* an image that goes, by its own key */
     enum medium_crypt crypt; /* over all of the tail, or below the image */
     struct image_format format;
     bool traced;     /* to a file */

@@ -27,6 +27,7 @@
     X(OVERLAYS, "images over a file")                 \
     X(APART, "images with a data file")               \
     X(FLEETING, "images that go with the attachment") \
+    X(ENCRYPTED, "of these encrypted")                \
     X(SEALED, "encrypted disks")                      \
     X(RENEWED, "disks taken away and given back")     \
     X(BREAKS, "connections of servers lost")          \
