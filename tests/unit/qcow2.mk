@@ -11,8 +11,8 @@ QCOW2_TESTS += tests/unit/plugin_qcow2_encrypt
 endif
 check_PROGRAMS += $(QCOW2_TESTS)
 TESTS += $(QCOW2_TESTS)
-dist_check_SCRIPTS += tests/sim/qcow2-mutants
-TESTS += tests/sim/qcow2-mutants
+dist_check_SCRIPTS += tests/sim/qcow2-mutants tests/sim/sealed-mutants
+TESTS += tests/sim/qcow2-mutants tests/sim/sealed-mutants
 EXTRA_DIST += tests/sim/mutants.sh
 noinst_HEADERS += tests/sim/qcow2_image.h tests/unit/plugin_qcow2_image.h \
 	tests/sim/qcow2_guest.h tests/sim/qcow2_crash.h \
