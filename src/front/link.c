@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "front/link.h"
+#include "front/pace.h"
 
 /* After a connection that the back-end refused: it may be busy with what is
  * left of an earlier one.  And from one offer to the next: a back-end that
@@ -46,6 +47,7 @@ struct link {
     int error;
     char why[200];
     struct blk_timer timer; /* the pause, or the end of a close */
+    struct pace pace;       /* of looks for its writes */
     struct link_news news;
     bool told, tell_again; /* news are under way; and are old */
     void (*receive)(struct link_news *);
@@ -313,6 +315,7 @@ closed(struct link *l)
     struct link **at = &links->first;
 
     links->control->ops->timer_stop(links->control, &l->timer);
+    pace_stop(&l->pace);
     unwatch(l);
     while (*at && *at != l)
         at = &(*at)->next;
@@ -382,6 +385,17 @@ timer_fired(struct blk_timer *t)
     }
 }
 
+/* A link that closes is its front's to free as soon as it has the news. */
+static bool
+look_paced(void *link)
+{
+    struct link *l = link;
+    bool stays = !l->closing;
+
+    look(l);
+    return stays;
+}
+
 static void
 changed(void *ctx, const char *path, const char *token)
 {
@@ -392,7 +406,7 @@ changed(void *ctx, const char *path, const char *token)
     while (l && strcmp(l->token, token))
         l = l->next;
     if (l)
-        look(l);
+        pace_written(&l->pace);
 }
 
 static void
@@ -476,6 +490,7 @@ link_new(struct fronts *fronts, const char *path, struct front *front,
     l->news.front = front;
     l->timer.fire = timer_fired;
     l->timer.data = l;
+    pace_init(&l->pace, l->links->control, look_paced, l);
     l->start.run = start;
     snprintf(l->path, sizeof l->path, "%s", path);
     l->links->control->ops->post(l->links->control, &l->start);

@@ -38,6 +38,9 @@
 #define SECOND_NS UINT64_C(1000000000)
 #define PROBE_NS  (5 * SECOND_NS)
 #define RETRY_NS  (1 * SECOND_NS)
+/* Before timers and others get their turn: who makes events may be quicker than
+ * we are.  The library's pipe is readable until its last event is taken. */
+enum { EVENTS_PER_TURN = 64 };
 
 struct xen_store {
     struct store store;
@@ -123,14 +126,16 @@ static void
 watch_fired(struct blk_watch *w, short events)
 {
     struct xen_store *xs = w->data;
-    bool freed = false;
+    bool freed = false, none = false;
+    unsigned n;
     char **v;
 
     (void)events;
     xs->freed = &freed;
-    while (!freed && !xs->lost) {
+    for (n = 0; n < EVENTS_PER_TURN && !freed && !xs->lost; n++) {
         v = xs_check_watch(xs->h);
-        if (!v)
+        none = !v;
+        if (none)
             break;
         if (xs->store.changed)
             xs->store.changed(xs->store.ctx, v[XS_WATCH_PATH],
@@ -140,7 +145,7 @@ watch_fired(struct blk_watch *w, short events)
     if (freed)
         return;
     xs->freed = NULL;
-    if (!xs->lost && errno != EAGAIN)
+    if (none && !xs->lost && errno != EAGAIN)
         lose(xs);
 }
 

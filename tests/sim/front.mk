@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Fronts in the simulated world, against our own channel code and a liar.
-front_tests = tests/sim/front tests/sim/front_lent tests/sim/front_lies \
-	tests/sim/front_queues
+front_tests = tests/sim/front tests/sim/front_flood tests/sim/front_lent \
+	tests/sim/front_lies tests/sim/front_queues
 check_PROGRAMS += $(front_tests)
 TESTS += $(front_tests)
 front_rig = tests/sim/front_rig.c tests/sim/front_rig.h
@@ -9,6 +9,8 @@ front_libs = libfront.a libringclient.la libxenbus.a libchannel.a libchain.a \
 	libhost.a $(HOST_LIBS) -ldl
 tests_sim_front_SOURCES = tests/sim/front.c $(front_rig)
 tests_sim_front_LDADD = $(front_libs)
+tests_sim_front_flood_SOURCES = tests/sim/front_flood.c $(front_rig)
+tests_sim_front_flood_LDADD = $(front_libs)
 tests_sim_front_lent_SOURCES = tests/sim/front_lent.c $(front_rig)
 tests_sim_front_lent_LDADD = $(front_libs)
 tests_sim_front_lies_SOURCES = tests/sim/front_lies.c $(front_rig)

@@ -397,6 +397,38 @@ side_make(struct side *s, const char *path, const char *back, uint64_t seed)
     liar_start(&s->liar);
 }
 
+/* ---- how often the fronts ask XenStore ----------------------------------- */
+
+static struct store_ops counting;
+static const struct store_ops *honest_ops;
+static unsigned reads;
+
+static char *
+counted_read(struct store *s, store_tx tx, const char *path, size_t *len)
+{
+    reads++;
+    return honest_ops->read(s, tx, path, len);
+}
+
+static void
+count_reads(void)
+{
+    honest_ops = store->ops;
+    counting = *honest_ops;
+    counting.read = counted_read;
+    store->ops = &counting;
+}
+
+/* However often a back-end writes its nodes: each look is a dozen calls, and
+ * the control loop has others to look after. */
+static void
+reads_are_few(unsigned before, unsigned seconds)
+{
+    enum { LOOKS = 24 /* in a second */, CALLS = 13 };
+
+    CHECK(reads - before <= LOOKS * CALLS * (seconds + 1));
+}
+
 /* ---- the world: 1 to 4 queues of 1 to 4 pages each, by the seed ---------- */
 
 static void
@@ -408,6 +440,7 @@ world(uint64_t seed)
     control = sim_loop_new(sim, "control");
     data = sim_loop_new(sim, "data");
     store = sim_store_open(sim, control);
+    count_reads();
     gate = sim_gate_new(sim, data, OURS);
     REQUIRE(!front_links_new(&links, control, store));
     fronts_init(&fronts, data, gate, links, "");
@@ -527,6 +560,7 @@ waits(struct side *s)
 {
     const struct front_counters *c = fronts.ops->counters(s->front);
     uint64_t bad = s->bad, connects = c->connects;
+    unsigned before = reads;
 
     for (unsigned i = 0; i < 1000 && !s->liar.told; i++) {
         if (!busy(s))
@@ -538,6 +572,7 @@ waits(struct side *s)
     CHECK_EQ(s->bad, bad);
     /* However fast it comes and goes, we do not. */
     CHECK(c->connects - connects <= 13);
+    reads_are_few(before, 3);
     liar_tell(&s->liar, NULL);
 }
 
@@ -561,9 +596,11 @@ static void
 serves(struct side *s)
 {
     uint64_t good = s->good;
+    unsigned before = reads;
 
     s->strict = true;
     play(200);
+    reads_are_few(before, 1);
     CHECK(s->good > good + 50);
     CHECK_EQ(s->bad + s->fatals, 0);
     liar_tell(&s->liar, NULL);
