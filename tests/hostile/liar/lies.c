@@ -300,6 +300,18 @@ restless(struct liar *l)
     }
 }
 
+/* Its state, as it is, as fast as it can. */
+static void
+floods(struct liar *l)
+{
+    const unsigned most = 100 / (l->rings ? l->rings : 1);
+
+    for (unsigned i = 0; l->state == CONNECTED && i < most; i++) {
+        l->told++;
+        liar_state(l, CONNECTED);
+    }
+}
+
 /* It goes as soon as it has come, as fast as the front follows. */
 static void
 comes_and_goes(struct liar *l)
@@ -438,6 +450,10 @@ const struct liar_case liar_cases[] = {
       .about = "nodes that change into nonsense and back all the time",
       .outcome = LIE_SERVED,
       .look = restless },
+    { .name = "floods",
+      .about = "its state without a pause",
+      .outcome = LIE_SERVED,
+      .look = floods },
     { .name = "comes_and_goes",
       .about = "lets go as soon as it is connected, for ever",
       .outcome = LIE_WAITS,
