@@ -32,10 +32,19 @@
 extern "C" {
 #endif
 
-#define BLK_ABI 4
+#define BLK_ABI 5
 
-/* What a request asks for.  BLK_ZERO: the range reads back as zeroes. */
-enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZERO, BLK_OPS };
+/* What a request asks for.  BLK_ZERO: the range reads back as zeroes.  BLK_MAP
+ * comes to map() alone. */
+enum blk_op {
+    BLK_READ,
+    BLK_WRITE,
+    BLK_FLUSH,
+    BLK_DISCARD,
+    BLK_ZERO,
+    BLK_OPS, /* how many a guest has */
+    BLK_MAP = BLK_OPS
+};
 #define BLK_BIT(op) (1u << (op))
 #define BLK_ALL_OPS (BLK_BIT(BLK_OPS) - 1)
 
@@ -181,7 +190,8 @@ enum blk_place {
  *     The layers below are there: requests of your own (blk_new) reach them,
  *     as blk_below() says; end them all before blk_ready().
  *  3. limits(): bottom up, after start and whenever limits changed.
- *  4. submit()/done()/kick(): while the disk works.
+ *  4. submit()/done()/kick()/map(): while the disk works.  A pause waits for
+ *     maps, too; never is there more than one in a chain.
  *  5. drain(): top down, hold nothing back from now on.
  *  6. pause(): top down, once no guest request is left in the chain; write
  *     what you still hold in memory, end your own requests, then blk_ready().
@@ -205,7 +215,8 @@ struct blk_plugin {
     uint32_t own;       /* most requests of its own (split, new) at a time */
     uint32_t ops;       /* required: any op not named here is refused */
     uint8_t tail;       /* enum blk_place */
-    bool transparent;   /* changes neither data nor addresses */
+    bool transparent;   /* changes neither data nor addresses, and ends no write
+                         * before the layer below has */
     bool back_end;      /* a tail whose data are another back-end's disk */
     const char *name;   /* required; as the module is called */
     const char *help;   /* required: one line, without a full stop */
@@ -227,6 +238,13 @@ struct blk_plugin {
      * done NULL: straight up. */
     void (*submit)(struct blk_layer *, struct blk_req *);
     void (*done)(struct blk_layer *, struct blk_req *);
+    /* Where in [off, off + len) of a BLK_MAP are data: any number of
+     * blk_map(), then, now or later, one blk_end(), blk_wait() or blk_down().
+     * After blk_down(), off and len edited, the layers below go on with what
+     * was not told yet, and it does not come back.  NULL: everything is data,
+     * but for a transparent layer: what is below it tells.  It needs
+     * submit(). */
+    void (*map)(struct blk_layer *, struct blk_req *);
 
     void (*drain)(struct blk_layer *);
     void (*kick)(struct blk_layer *); /* a batch is over */
@@ -261,6 +279,15 @@ struct blk_req *blk_split(struct blk_layer *, struct blk_req *r, uint32_t at,
  * as far as there are more than one. */
 struct blk_req *blk_new(struct blk_layer *, int op, uint64_t off, uint32_t len,
                         struct blk_sg);
+
+/* BLK_ZEROES: for certain; else BLK_DATA is always right. */
+enum blk_extent { BLK_DATA, BLK_ZEROES };
+/* The next len bytes of a BLK_MAP that this layer holds, from off on; what is
+ * beyond its end is left out.  What no layer tells is data.  A write of the
+ * guest that is under way meanwhile may be in it or not.  False: no more is
+ * wanted. */
+bool blk_map(struct blk_layer *, struct blk_req *, uint64_t len,
+             enum blk_extent);
 
 /* Bytes between a scatter list and memory; return what was copied. */
 size_t blk_sg_read(const struct blk_sg *, uint32_t at, void *to, size_t n);

@@ -15,6 +15,16 @@ enum {
     PIECES_MAX = 256
 };
 
+static void
+chain_memory_free(struct chain *c)
+{
+    pool_free(&c->guest);
+    pool_free(&c->map);
+    free(c->attachment);
+    free(c->disk);
+    free(c);
+}
+
 static struct chain *
 chain_alloc(const struct chain_spec *spec)
 {
@@ -25,11 +35,10 @@ chain_alloc(const struct chain_spec *spec)
     c->disk = strdup(spec->disk);
     if (spec->attachment)
         c->attachment = strdup(spec->attachment);
-    if (c->disk && !c->attachment == !spec->attachment)
+    if (c->disk && !c->attachment == !spec->attachment &&
+        !pool_init(&c->map, NULL, 1))
         return c;
-    free(c->attachment);
-    free(c->disk);
-    free(c);
+    chain_memory_free(c);
     return NULL;
 }
 
@@ -60,9 +69,7 @@ chain_new(struct chain **out, struct loop *loop, const struct chain_spec *spec,
     list_init(&c->parked);
     error = stack_plan(c, spec, &s, why, n);
     if (error) {
-        free(c->attachment);
-        free(c->disk);
-        free(c);
+        chain_memory_free(c);
         return error;
     }
     c->stack = c->live = s;
@@ -80,10 +87,7 @@ chain_free(struct chain *c)
     for (unsigned i = 0; i < c->stack->n; i++)
         layer_free(c->stack->layer[i]);
     stack_free(c->stack);
-    pool_free(&c->guest);
-    free(c->attachment);
-    free(c->disk);
-    free(c);
+    chain_memory_free(c);
 }
 
 int

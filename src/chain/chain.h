@@ -134,6 +134,25 @@ void chain_resume(struct chain *, struct chain_op *);
 void chain_replace(struct chain *, const struct chain_spec *,
                    struct chain_op *);
 void chain_stop(struct chain *, struct chain_op *);
+
+/* Where in [off, off + len) the layers have data; the caller's until done().
+ * It waits at the head as a request of a guest does.  One at a time. */
+struct chain_map {
+    uint64_t off, len; /* in done(): of what was not told */
+    /* From off on, without a gap, and never beyond len; it may end before, but
+     * tells of something unless it fails.  Two in a row may be alike.  False:
+     * enough. */
+    bool (*extent)(struct chain_map *, uint64_t len, enum blk_extent);
+    void (*done)(struct chain_map *, int error);
+    void *data;
+    bool known; /* in done(): false: no layer could tell, and it is data */
+    /* The engine's. */
+    struct chain *chain_;
+    uint64_t skip_; /* not asked for, as off is not aligned */
+    uint32_t left_; /* of what the layer that holds it may tell */
+    bool enough_;
+};
+void chain_map(struct chain *, struct chain_map *);
 void chain_free(struct chain *); /* stopped, or never started */
 
 unsigned chain_layers(const struct chain *);

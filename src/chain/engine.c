@@ -107,7 +107,10 @@ static void
 call_submit(struct blk_layer *l, struct node *nd)
 {
     request_hand(nd, l);
-    l->plugin->submit(l, &nd->req.req);
+    if (is_map(l->chain, nd))
+        l->plugin->map(l, &nd->req.req);
+    else
+        l->plugin->submit(l, &nd->req.req);
 }
 
 static void
@@ -294,7 +297,10 @@ chain_submit(struct chain *c, struct chain_req *req)
     INVARIANT(c, nd->state == NODE_OWNED && !nd->owner && req->done);
     nd->result = 0;
     nd->children = 0;
-    if (c->open) {
+    if (c->open && is_map(c, nd)) {
+        c->inflight++;
+        map_enter(c, nd);
+    } else if (c->open) {
         c->inflight++;
         request_enter(nd, c->stack->layer[0]);
         engine_queue(c, nd, c->stack->layer[0], NODE_SUBMIT);

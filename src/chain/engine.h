@@ -141,6 +141,7 @@ struct chain {
     struct stack *live;         /* the same; while next starts: that, closed */
     struct blk_layer *starting; /* the one whose start() is under way */
     struct pool guest;
+    struct pool map; /* the node of chain_map() */
     struct node_list queue, parked;
     unsigned inflight; /* guest requests past the door */
     bool open;
@@ -230,6 +231,16 @@ void lifecycle_run(struct chain *);
 
 /* stats.c */
 void stats_leave(struct blk_layer *, const struct slot *, int error);
+
+/* map.c: a BLK_MAP goes past all layers but those that have map(). */
+static inline bool
+is_map(const struct chain *c, const struct node *nd)
+{
+    return nd == c->map.node;
+}
+void map_enter(struct chain *, struct node *); /* at the open head */
+void map_down(struct blk_layer *, struct node *);
+void map_up(struct blk_layer *, struct node *);
 
 /* head.c */
 extern const struct blk_plugin head_plugin;

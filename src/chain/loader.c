@@ -74,6 +74,8 @@ plugin_wrong(const struct blk_plugin *p, const char *name)
         return "it is a tail, but has no submit()";
     if (p->tail > BLK_EITHER)
         return "it has no place in a chain that there is";
+    if (p->map && !p->submit)
+        return "it tells where data are, but has no submit()";
     if (p->own && !p->done)
         return "it makes requests, but has no done()";
     if (p->can && (!p->command || !p->stats))

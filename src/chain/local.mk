@@ -5,7 +5,7 @@ noinst_HEADERS += src/chain/chain.h src/chain/engine.h src/chain/head.h \
 noinst_LIBRARIES += libchain.a
 libchain_a_SOURCES = src/chain/chain.c src/chain/engine.c \
 	src/chain/head.c src/chain/lifecycle.c src/chain/limits.c \
-	src/chain/loader.c src/chain/options.c src/chain/parse.c \
+	src/chain/loader.c src/chain/map.c src/chain/options.c src/chain/parse.c \
 	src/chain/phases.c src/chain/pieces.c src/chain/request.c src/chain/services.c \
 	src/chain/sg.c src/chain/shared.c src/chain/spec.c src/chain/stack.c src/chain/stats.c
 

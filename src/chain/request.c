@@ -223,6 +223,10 @@ blk_down(struct blk_layer *l, struct blk_req *r)
 
     CONTRACT(l, nd->state == NODE_HELD && nd->at == l);
     CONTRACT(l, !nd->children);
+    if (is_map(l->chain, nd)) {
+        map_down(l, nd);
+        return;
+    }
     nd->result = 0;
     request_save(nd, l);
     if (r->op == BLK_FLUSH && !l->below.volatile_cache) {
@@ -275,6 +279,10 @@ blk_end(struct blk_layer *l, struct blk_req *r, int error)
         return;
     }
     engine_wake(l);
+    if (is_map(l->chain, nd)) {
+        map_up(l, nd);
+        return;
+    }
     while (nd && nd->owner == l)
         nd = request_release(l, nd);
     if (!nd)
@@ -341,6 +349,7 @@ blk_split(struct blk_layer *l, struct blk_req *r, uint32_t at, uint32_t len)
 
     CONTRACT(l, parent->state == NODE_HELD && parent->at == l);
     CONTRACT(l, at <= r->len && len <= r->len - at);
+    CONTRACT(l, !is_map(l->chain, parent));
     nd = request_own(l);
     if (!nd)
         return NULL;

@@ -254,15 +254,16 @@ stack_alloc_own(struct stack *s)
     return s->slots ? 0 : -ENOMEM;
 }
 
-/* And for those of the guest, with the pieces that the head makes of them. */
+/* And for those of the guest, with the pieces that the head makes of them, and
+ * for a map. */
 int
 stack_alloc_guest(struct chain *c, struct stack *s)
 {
-    size_t n = (size_t)c->guest.n + s->layer[0]->own.n;
+    size_t n = (size_t)c->guest.n + s->layer[0]->own.n + c->map.n;
     char *slots;
 
     s->slots_size = slots_below(s, 0);
-    slots = calloc(n ? n : 1, s->slots_size);
+    slots = calloc(n, s->slots_size);
     if (!slots)
         return -ENOMEM;
     free(s->guest_slots);
@@ -287,7 +288,8 @@ stack_place_guest(struct chain *c, struct stack *s)
 
     INVARIANT(c, !c->inflight && !s->layer[0]->own.used);
     slots = pool_place(&c->guest, slots, s->slots_size, 0);
-    pool_place(&s->layer[0]->own, slots, s->slots_size, 0);
+    slots = pool_place(&s->layer[0]->own, slots, s->slots_size, 0);
+    pool_place(&c->map, slots, s->slots_size, 0);
 }
 
 static void

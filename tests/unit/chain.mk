@@ -4,7 +4,7 @@ noinst_HEADERS += tests/unit/chain_kit.h tests/sim/chain_loop.h \
 
 chain_tests = tests/unit/chain_order tests/unit/chain_options \
 	tests/unit/chain_head tests/unit/chain_life tests/unit/chain_request \
-	tests/unit/chain_start tests/unit/chain_shared \
+	tests/unit/chain_start tests/unit/chain_shared tests/unit/chain_map \
 	tests/unit/chain_loader tests/sim/chain
 check_PROGRAMS += $(chain_tests)
 TESTS += $(chain_tests)
@@ -20,6 +20,8 @@ tests_unit_chain_life_SOURCES = tests/unit/chain_life.c
 tests_unit_chain_life_LDADD = $(chain_test_libs)
 tests_unit_chain_start_SOURCES = tests/unit/chain_start.c
 tests_unit_chain_start_LDADD = $(chain_test_libs)
+tests_unit_chain_map_SOURCES = tests/unit/chain_map.c
+tests_unit_chain_map_LDADD = $(chain_test_libs)
 tests_unit_chain_shared_SOURCES = tests/unit/chain_shared.c
 tests_unit_chain_shared_LDADD = $(chain_test_libs)
 tests_unit_chain_request_SOURCES = tests/unit/chain_request.c

@@ -24,6 +24,19 @@ static const struct blk_plugin plugin_maker = {
     .name = "maker",
     .help = "makes requests and forgets them",
 };
+static void
+tell(struct blk_layer *l, struct blk_req *r)
+{
+    blk_end(l, r, 0);
+}
+
+static const struct blk_plugin plugin_idle = {
+    .abi = BLK_ABI,
+    .ops = BLK_ALL_OPS,
+    .name = "idle",
+    .help = "tells where data are, and looks at no request",
+    .map = tell,
+};
 static const struct blk_plugin plugin_mute = {
     .abi = BLK_ABI,
     .ops = BLK_ALL_OPS,
@@ -54,7 +67,7 @@ static const struct blk_plugin plugin_found = {
     .image = &image_right,
 };
 const struct blk_plugin *const blk_plugins_static[] = {
-    &plugin_here, &plugin_ancient, &plugin_maker, &plugin_mute,
+    &plugin_here, &plugin_ancient, &plugin_maker, &plugin_idle, &plugin_mute,
     &plugin_lost, &plugin_found,   &kit_tail,     NULL,
 };
 
@@ -72,11 +85,14 @@ in_the_program(void)
 {
     CHECK(find("here") == &plugin_here);
     CHECK(!find("ancient"));
-    CHECK_STR(why, "plugin ancient: expected interface version 4, found 5: it "
+    CHECK_STR(why, "plugin ancient: expected interface version 5, found 6: it "
                    "was built for another blktapd");
     CHECK(!find("maker"));
     CHECK_STR(why, "plugin maker can't be used: it makes requests, but has no "
                    "done()");
+    CHECK(!find("idle"));
+    CHECK_STR(why, "plugin idle can't be used: it tells where data are, but "
+                   "has no submit()");
     CHECK(!find("mute"));
     CHECK_STR(why, "plugin mute can't be used: it can be told something, but "
                    "has no command() or no stats()");
@@ -106,7 +122,7 @@ refused(void)
 {
     setenv("BLKTAPD_PLUGINDIR", MODULES, 1);
     CHECK(!find("old"));
-    CHECK_STR(why, "plugin old: expected interface version 4, found 77: it was "
+    CHECK_STR(why, "plugin old: expected interface version 5, found 77: it was "
                    "built for another blktapd");
     CHECK(!find("renamed"));
     CHECK_STR(why,
@@ -152,7 +168,7 @@ each(void)
     log_tap(ignore, &lines);
     CHECK_EQ(plugin_each(count, &n), n);
     log_tap(NULL, NULL);
-    CHECK_EQ(n, 8); /* seven in the program, one module */
+    CHECK_EQ(n, 9); /* eight in the program, one module */
     CHECK_EQ(lines, 5);
 }
 
