@@ -485,6 +485,8 @@ static const struct {
       "which of a disk's layers run; change it" },
     { "layer", "DISK LAYER COMMAND [ARG...]", 3, -1, layer_command,
       "a command of a layer's own" },
+    { "map", "DISK [OFFSET [LENGTH [EXTENTS]]]", 1, 4, map_command,
+      "where a disk has data" },
     { "resize", "DISK [SIZE]", 1, 2, resize_command,
       "make a disk larger, or look at its medium's size again" },
     { "front", "DISK [KEY=VALUE...]", 1, -1, front_command,

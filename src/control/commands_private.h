@@ -27,6 +27,9 @@ control_fn list_command, show_command, stats_command;
 /* chain.c */
 control_fn layers_command, mode_command;
 
+/* map.c */
+control_fn map_command;
+
 /* plugins.c */
 control_fn plugins_command;
 

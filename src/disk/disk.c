@@ -423,6 +423,8 @@ disk_answer_closing(struct loop_mail *m)
         j->json_fn(j->ctx, json_object_get(j->json));
     else if (j->out_fn)
         j->out_fn(j->ctx, -ESHUTDOWN, json_object_get(j->json));
+    else if (j->map_fn)
+        j->map_fn(j->ctx, -ESHUTDOWN, "the disk is being closed", NULL);
     else
         j->fn(j->ctx, NULL, -ESHUTDOWN, "the disk is being closed");
     job_free(j);
@@ -508,6 +510,31 @@ disk_command(struct disk *d, const char *layer, int argc,
     if (j)
         job_free(j);
     done(ctx, -ENOMEM, json_object_new_string("out of memory"));
+}
+
+static void
+disk_map_answer(struct job *j)
+{
+    struct json_object *map = j->json;
+
+    j->json = NULL; /* the receiver's */
+    j->map_fn(j->ctx, j->status, j->status ? j->why : NULL, map);
+    job_free(j);
+}
+
+void
+disk_map(struct disk *d, const struct disk_range *range, disk_map_fn *done,
+         void *ctx)
+{
+    struct job *j = disk_job(d, JOB_MAP, disk_map_answer, NULL, ctx);
+
+    if (!j) {
+        done(ctx, -ENOMEM, "out of memory", NULL);
+        return;
+    }
+    j->range = *range;
+    j->map_fn = done;
+    disk_send(d, j);
 }
 
 static void

@@ -165,4 +165,22 @@ void disk_command(struct disk *, const char *layer, int argc,
                   void (*done)(void *ctx, int status, struct json_object *out),
                   void *ctx);
 
+/* Which bytes of a disk, and in how many extents at most they are told. */
+struct disk_range {
+    uint64_t off, len;
+    unsigned extents; /* 1 to DISK_EXTENTS */
+};
+enum { DISK_EXTENTS = 1024 };
+/* Where it has data, from off on:
+ *   size     of the disk, bytes
+ *   extents  [{offset, length, zero}, ...], without a gap
+ *   next     where they end: maybe before the range does
+ *   unknown  bytes of which no layer could tell, so that they are data
+ * It takes as long as a read does.  why is NULL when status is 0; map is the
+ * receiver's. */
+typedef void disk_map_fn(void *ctx, int status, const char *why,
+                         struct json_object *map);
+void disk_map(struct disk *, const struct disk_range *, disk_map_fn *done,
+              void *ctx);
+
 #endif

@@ -29,7 +29,7 @@ job_answered(struct loop_mail *m)
     j->answer(j);
 }
 
-static void
+void
 unit_answer(struct unit *u, struct job *j)
 {
     j->mail.run = job_answered;
@@ -48,6 +48,8 @@ unit_job_over(struct unit *u, int status, const char *why)
     if (status && why != j->why)
         snprintf(j->why, sizeof j->why, "%s", why ? why : strerror(-status));
     u->now = NULL;
+    if (gone)
+        unit_maps_end(u);
     unit_answer(u, j);
     /* With the answer to CLOSE the control loop frees the unit, which may have
      * happened by now. */
@@ -414,8 +416,12 @@ unit_next(struct unit *u)
 {
     struct job *j = u->queue;
 
-    if (u->now || !j)
+    if (u->now)
         return;
+    if (!j) {
+        unit_map_next(u);
+        return;
+    }
     u->queue = j->next;
     if (!u->queue)
         u->queue_tail = &u->queue;
@@ -450,6 +456,7 @@ unit_next(struct unit *u)
         break;
     case JOB_SHOW:
     case JOB_COMMAND:
+    case JOB_MAP:
         break; /* looks are not queued: job_arrived() */
     }
 }
@@ -466,6 +473,8 @@ job_arrived(struct loop_mail *m)
     } else if (j->kind == JOB_COMMAND) {
         j->status = unit_command(u, j->layer, j->argc, j->argv, &j->json);
         unit_answer(u, j);
+    } else if (j->kind == JOB_MAP) {
+        unit_map(u, j);
     } else {
         j->next = NULL;
         *u->queue_tail = j;
@@ -493,6 +502,7 @@ unit_new(struct disk *d, const char *name, const struct unit_place *place)
     u->name = name;
     u->place = *place;
     u->queue_tail = &u->queue;
+    u->maps_tail = &u->maps;
     return u;
 }
 

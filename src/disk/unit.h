@@ -4,7 +4,8 @@
  *
  * The control half sends jobs by mail; each comes back as mail, answered.
  * Jobs that take time are done one after another, in the order in which they
- * came; those that only look (SHOW, COMMAND) at once.
+ * came; those that only look (SHOW, COMMAND) at once.  MAP, a look that takes
+ * time, gives way to all others.
  *
  *            OPEN           CONNECT
  *   NEW ─────────────► IDLE ────────► CONNECTED
@@ -35,7 +36,8 @@ enum job_kind {
     JOB_RESUME,
     JOB_RECOVER,
     JOB_SHOW,
-    JOB_COMMAND
+    JOB_COMMAND,
+    JOB_MAP
 };
 
 struct unit;
@@ -59,6 +61,7 @@ struct job {
     char *layer;                  /* COMMAND */
     char **argv;
     int argc;
+    struct disk_range range; /* MAP */
     /* the answer */
     int status;
     bool tried; /* RECOVER: a chain was made, or tried to */
@@ -68,7 +71,7 @@ struct job {
     bool late;    /* DISCONNECT: not everything had ended */
     struct blk_limits limits; /* OPEN, REPLACE */
     uint64_t took_ns;         /* REPLACE: the guest's requests waited so long */
-    struct json_object *json; /* SHOW, COMMAND */
+    struct json_object *json; /* SHOW, COMMAND, MAP */
     /* on the control loop */
     void (*answer)(struct job *);
     /* REPLACE: the new chain is there and has not taken a request, nor will
@@ -77,6 +80,7 @@ struct job {
     disk_fn *fn;
     void (*json_fn)(void *ctx, struct json_object *);
     void (*out_fn)(void *ctx, int status, struct json_object *);
+    disk_map_fn *map_fn;
     void *ctx;
 };
 

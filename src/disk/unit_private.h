@@ -7,6 +7,17 @@
 
 enum unit_state { UNIT_NEW, UNIT_IDLE, UNIT_CONNECTED, UNIT_GONE };
 
+/* Where data are, as far as a MAP has come. */
+struct map_found {
+    struct json_object *extents; /* those that are whole */
+    unsigned count;
+    uint64_t off, len; /* the last one, which may grow; len 0: none */
+    enum blk_extent kind;
+    uint64_t asked;   /* up to where questions were answered */
+    uint64_t unknown; /* bytes that nobody could tell of */
+    unsigned questions;
+};
+
 struct unit {
     struct unit_place place;
     struct disk *disk; /* never followed here: for news */
@@ -26,6 +37,11 @@ struct unit {
     struct job *queue, **queue_tail, *now;
     struct blk_timer deadline;
     bool draining;
+
+    struct job *maps, **maps_tail; /* MAPs; the first is at work, if mapping */
+    bool mapping;
+    struct chain_map map;
+    struct map_found found; /* by it */
 
     unsigned in_chain;  /* requests of the head that the chain holds */
     bool paused;        /* by JOB_PAUSE */
@@ -50,6 +66,7 @@ void unit_fail(struct unit *, const char *why);
 void unit_fail_for_good(struct unit *, struct chan *, const char *why);
 /* The front-end sends more rubbish than it may. */
 void unit_throttled(struct unit *);
+void unit_answer(struct unit *, struct job *);
 /* The job at work is over; the next may begin. */
 void unit_job_over(struct unit *, int status, const char *why);
 int unit_chain_new(struct unit *, char *why, size_t n);
@@ -77,6 +94,13 @@ void unit_news_end(struct unit *);
  * (CONNECT, RECOVER); nothing is in it. */
 void unit_rechain(struct unit *);
 void unit_recover(struct unit *);
+
+/* unit_map.c: jobs of kind MAP. */
+void unit_map(struct unit *, struct job *);
+/* No job is at work: those that waited for that may begin. */
+void unit_map_next(struct unit *);
+/* The unit is gone: those that wait are answered. */
+void unit_maps_end(struct unit *);
 
 /* unit_show.c */
 struct json_object *unit_show(struct unit *);

@@ -196,6 +196,16 @@ disk_command(struct disk *d, const char *layer, int argc,
     done(ctx, did.status, did.out);
 }
 
+void
+disk_map(struct disk *d, const struct disk_range *r, disk_map_fn *done,
+         void *ctx)
+{
+    snprintf(did.text, sizeof(did.text), "map %s %" PRIu64 " %" PRIu64 " %u",
+             d->conf->name, r->off, r->len, r->extents);
+    done(ctx, did.status, did.why,
+         did.status ? NULL : json_object_new_string("here"));
+}
+
 struct json_object *
 xenbus_list(struct xenbus *x)
 {
@@ -496,6 +506,37 @@ reaches_layers(void)
     stop();
 }
 
+static void
+asks_where_data_are(void)
+{
+    start(false);
+    SAYS("map web", "{\"error\":\"disk web: no front-end has it, so it is not "
+                    "open\"}");
+    disk[0].open = true;
+    SAYS("map web", "{\"result\":\"here\"}");
+    CHECK_STR(did.text, "map web 0 18446744073709551615 1024");
+    SAYS("map web 1k 2M 3", "{\"result\":\"here\"}");
+    CHECK_STR(did.text, "map web 1024 2097152 3");
+    did.text[0] = '\0';
+    SAYS("map web x", "{\"error\":\"map: expected an offset as 1G, found "
+                      "\\\"x\\\"\"}");
+    SAYS("map web 0 0", "{\"error\":\"map: expected a length as 1G, found "
+                        "\\\"0\\\"\"}");
+    SAYS("map web 0 y", "{\"error\":\"map: expected a length as 1G, found "
+                        "\\\"y\\\"\"}");
+    SAYS("map web 0 1 0", "{\"error\":\"map: expected a number of extents, 1 "
+                          "to 1024, found \\\"0\\\"\"}");
+    SAYS("map web 0 1 1025", "{\"error\":\"map: expected a number of extents, "
+                             "1 to 1024, found \\\"1025\\\"\"}");
+    SAYS("map web 0 1 z", "{\"error\":\"map: expected a number of extents, 1 "
+                          "to 1024, found \\\"z\\\"\"}");
+    CHECK_STR(did.text, "");
+    did.status = -EIO;
+    did.why = "no answer";
+    SAYS("map web", "{\"error\":\"map: no answer\"}");
+    stop();
+}
+
 #define CHAIN_IS                                                              \
     "{\"result\":{\"disk\":\"web\",\"mode\":\"intercept\","                   \
     "\"chain\":[{\"name\":\"watcher\",\"plugin\":\"trace\",\"options\":{}},{" \
@@ -693,6 +734,7 @@ main(int argc, char **argv)
     TEST(gathers_stats);
     TEST(pauses_and_resumes);
     TEST(reaches_layers);
+    TEST(asks_where_data_are);
     TEST(shows_chains);
     TEST(changes_chains);
     TEST(changes_modes);

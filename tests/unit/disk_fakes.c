@@ -276,6 +276,33 @@ chain_submit(struct chain *c, struct chain_req *r)
     fake.sent[fake.nsent++] = r;
 }
 
+void
+chain_map(struct chain *c, struct chain_map *m)
+{
+    (void)c;
+    fake.map = m;
+}
+
+void
+fake_map(uint64_t len, enum blk_extent kind)
+{
+    struct chain_map *m = fake.map;
+
+    m->off += len;
+    m->len -= len;
+    m->known = true;
+    m->extent(m, len, kind);
+}
+
+void
+fake_map_end(int error)
+{
+    struct chain_map *m = fake.map;
+
+    fake.map = NULL;
+    m->done(m, error);
+}
+
 struct blk_lender *
 chain_lender(const struct chain *c)
 {

@@ -22,6 +22,7 @@ struct fakes {
     unsigned chains, chain_starts, chain_stops, chain_frees, replaces;
     struct chain_req *sent[64]; /* submitted, not ended */
     unsigned nsent;
+    struct chain_map *map; /* asked for, not told */
     const struct chain_events *chain_events;
     void *chain_ctx;
     struct chain_op *held; /* a step that waits for fake_step() */
@@ -57,6 +58,9 @@ void fake_run(void);
 bool fake_timer(void);
 /* End the oldest submitted request. */
 void fake_end(int error);
+/* Tell of so many bytes of the map that is asked for; and that this is all. */
+void fake_map(uint64_t len, enum blk_extent);
+void fake_map_end(int error);
 /* End the step that is held back. */
 void fake_step(int error);
 /* The channel has nothing in flight any more. */
