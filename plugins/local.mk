@@ -29,7 +29,7 @@ memory_sources = plugins/memory/memory.c
 nbd_sources = plugins/nbd/nbd.c plugins/nbd/nbd.h plugins/nbd/connect.c \
 	plugins/nbd/link.c plugins/nbd/cmd.c plugins/nbd/kept.c \
 	plugins/nbd/kept.h plugins/nbd/latest.c plugins/nbd/latest.h \
-	plugins/nbd/cross.c
+	plugins/nbd/cross.c plugins/nbd/status.c
 null_sources = plugins/null/null.c
 qcow2_sources = plugins/qcow2/qcow2.c plugins/qcow2/qcow2.h \
 	plugins/qcow2/image.h plugins/qcow2/sealed.c plugins/qcow2/sealed.h \

@@ -26,6 +26,12 @@ fatal(struct nbd *n, const char *what, int error)
     n->failed = true;
 }
 
+static bool
+only_looks(uint8_t op)
+{
+    return op == BLK_READ || op == BLK_MAP;
+}
+
 /* ---- the way down -------------------------------------------------------- */
 
 static int
@@ -129,6 +135,8 @@ call(struct nbd_cmd *c, struct nbd_handle *h, uint8_t *buffer)
         return nbd_aio_flush(h, cb, 0);
     case BLK_DISCARD:
         return nbd_aio_trim(h, c->len, c->off, cb, fua);
+    case BLK_MAP:
+        return status_call(c, h, cb);
     default:
         return nbd_aio_zero(
             h, c->len, c->off, cb,
@@ -157,7 +165,7 @@ cmd_send(struct nbd *n, struct nbd_cmd *c)
     uint8_t *buffer = NULL;
 
     c->error = 0;
-    if (n->failed && c->op != BLK_READ && c->req) {
+    if (n->failed && !only_looks(c->op) && c->req) {
         c->error = EIO;
         TAILQ_INSERT_TAIL(&n->ended, c, link);
         return true;
@@ -191,7 +199,7 @@ cmd_submit(struct blk_layer *l, struct blk_req *r)
     struct nbd *n = blk_self(l);
     struct nbd_cmd *c = r->scratch;
 
-    if (n->gave_up || (n->failed && r->op != BLK_READ)) {
+    if (n->gave_up || (n->failed && !only_looks(r->op))) {
         blk_end(l, r, -EIO);
         return;
     }
@@ -390,6 +398,10 @@ cmds_take_back(struct nbd *n)
         n->again_sent++;
         if (is_write(c->op))
             continue;
+        if (c->op == BLK_MAP) { /* what was told so far was true */
+            TAILQ_INSERT_TAIL(&n->ended, c, link);
+            continue;
+        }
         if (c->kept) {
             kept_drop(&n->reads, c->kept);
             c->kept = NULL;

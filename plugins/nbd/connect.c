@@ -90,6 +90,8 @@ set_up(struct nbd_opening *o, struct nbd_handle *h)
     if (!rc && n->tls_user)
         rc = nbd_set_tls_username(h, n->tls_user);
     if (!rc)
+        rc = nbd_add_meta_context(h, NBD_STATUS);
+    if (!rc)
         rc = nbd_aio_connect_uri(h, n->uri);
     if (rc)
         fail_nbd(o);
@@ -154,6 +156,8 @@ learn(struct nbd_opening *o, struct nbd_handle *h)
     x->trim = nbd_can_trim(h) > 0;
     x->zero = nbd_can_zero(h) > 0;
     x->multi = nbd_can_multi_conn(h) > 0;
+    x->status =
+        (!o->count || x->status) && nbd_can_meta_context(h, NBD_STATUS) > 0;
     return 0;
 }
 

@@ -270,6 +270,7 @@ opened(struct blk_work *w)
     }
     if (!n->ready_once)
         n->export = o->export;
+    n->export.status = o->export.status;
     n->connects++;
     n->gave_up = false;
     conns_take(n, o);

@@ -364,6 +364,7 @@ nbd_stats(struct blk_layer *l, struct blk_out *out)
     blk_put_u64(out, "open_connections", n->conns);
     blk_put_u64(out, "size", n->export.size);
     blk_put_u64(out, "unflushed_bytes", n->writes.used);
+    blk_put_u64(out, "block_status", n->export.status);
     blk_put_u64(out, "failed", n->failed);
 }
 
@@ -404,6 +405,7 @@ BLK_PLUGIN(nbd) = {
     .pause = nbd_pause,
     .stop = nbd_stop,
     .submit = cmd_submit,
+    .map = status_map,
     .limits = nbd_limits,
     .stats = nbd_stats,
     .command = nbd_command,

@@ -6,6 +6,7 @@
  *   connect.c  a worker opens the connections (names, TLS and handshake block)
  *   link.c     connections on the loop: lost, tried again, replayed
  *   cmd.c      requests: sent, answered, sent again
+ *   status.c   where the server has data
  *   cross.c    writes of one place do not fly together
  *   kept.c     the writes that no flush has covered
  *   latest.c   what of these is not covered by a later one
@@ -54,6 +55,7 @@ struct nbd_cmd {
     int error; /* of the answer: 0 or errno */
     uint8_t op, flags;
     bool used; /* one of replays[] */
+    bool told; /* MAP: it was answered */
 };
 TAILQ_HEAD(nbd_cmds, nbd_cmd);
 
@@ -70,6 +72,7 @@ struct nbd_export {
     uint64_t size;
     uint32_t block_min, block_best, most; /* bytes; 0: not said */
     bool readonly, flush, fua, trim, zero, multi;
+    bool status; /* it tells where data are; may change, as nothing is lost */
 };
 
 /* A worker's job; all but cancel is its alone until done(). */
@@ -168,6 +171,15 @@ void cmd_flush(struct nbd *);
 void cmd_make_room(struct nbd *);
 /* Sends a part again; false: no free command. */
 bool cmd_replay(struct nbd *, const struct latest_part *);
+
+/* ---- status.c ------------------------------------------------------------ */
+
+#define NBD_STATUS LIBNBD_CONTEXT_BASE_ALLOCATION
+
+void status_map(struct blk_layer *, struct blk_req *);
+/* Sends a MAP; as libnbd's calls. */
+int64_t status_call(struct nbd_cmd *, struct nbd_handle *,
+                    nbd_completion_callback);
 
 /* ---- cross.c ------------------------------------------------------------- */
 

@@ -25,8 +25,10 @@
 enum {
     OPTION_GO = 7,
     OPTION_STRUCTURED = 8,
+    OPTION_CONTEXT = 10,
     REPLY_ACK = 1,
     REPLY_INFO = 3,
+    REPLY_CONTEXT = 4,
     WRITE = 1,
     BYE = 2,
     TRIM = 4,
@@ -126,6 +128,10 @@ answer_option(struct liar_conn *c, uint32_t option, bool *good)
         at = option_reply(at, option, REPLY_ACK, 0);
     } else if (option == OPTION_STRUCTURED && c->liar->structured) {
         c->structured = true;
+        at = option_reply(at, option, REPLY_ACK, 0);
+    } else if (option == OPTION_CONTEXT && c->structured) {
+        at = option_reply(at, option, REPLY_CONTEXT, 19);
+        at = liar_context(at);
         at = option_reply(at, option, REPLY_ACK, 0);
     } else {
         at = option_reply(at, option, REPLY_UNSUPPORTED, 0);

@@ -34,6 +34,10 @@ enum liar_lie {
     LIAR_MORE,      /* well-formed chunks, and some a second time */
     LIAR_PAYLOAD,   /* of a request that has none */
     LIAR_PLAIN,     /* a simple reply to a structured read */
+    LIAR_NOTHING,   /* of a block status: an extent of no length */
+    LIAR_BEHIND,    /* an extent behind what was asked for */
+    LIAR_AGAIN,     /* two answers */
+    LIAR_STRANGE,   /* of a context that nobody asked for */
     LIAR_GOING,     /* the server says that it shuts down */
     LIAR_GONE,      /* no reply: the connection ends */
     LIAR_AFTER,     /* the reply, and the connection ends */
@@ -84,7 +88,9 @@ struct liar_request {
     uint64_t cookie, off;
     uint32_t len;
 };
-enum { LIAR_REPLY = (4 << 20) };
+enum { LIAR_REPLY = (4 << 20), LIAR_CONTEXT = 7, LIAR_STATUS = 7 };
+/* What is offered as the one context: the bytes of the reply to the option. */
+uint8_t *liar_context(uint8_t *at);
 /* Bytes of the reply in out (LIAR_REPLY); *ends: the connection is over after
  * it. */
 size_t liar_reply(struct liar_conn *, const struct liar_request *, uint8_t *out,

@@ -13,6 +13,8 @@ enum {
     CHUNK_NONE = 0,
     CHUNK_DATA = 1,
     CHUNK_HOLE = 2,
+    CHUNK_STATUS = 5,
+    STATUS_ZERO = 3, /* and a hole */
     CHUNK_ERROR = 0x8001,
     READ = 0,
     ESHUTDOWN_WIRE = 108,
@@ -120,11 +122,61 @@ chunks(struct liar_conn *c, uint8_t *at, const struct liar_request *q)
     return at;
 }
 
+uint8_t *
+liar_context(uint8_t *at)
+{
+    static const char name[] = "base:allocation";
+
+    put_be(&at, LIAR_CONTEXT, 4);
+    memcpy(at, name, sizeof(name) - 1);
+    return at + sizeof(name) - 1;
+}
+
+/* A chunk that begins with these extents; they follow, with the flags of each
+ * after its length. */
+static uint8_t *
+status_chunk(uint8_t *at, const struct liar_request *q, unsigned flags,
+             uint32_t context, unsigned extents)
+{
+    at = chunk(at, q, flags, CHUNK_STATUS, 4 + 8 * extents);
+    put_be(&at, context, 4);
+    return at;
+}
+
+/* Now and then zeroes are called data, or the end is left out. */
+static uint8_t *
+status(struct liar_conn *c, uint8_t *at, const struct liar_request *q)
+{
+    uint8_t *head = at, *extents = status_chunk(at, q, DONE, LIAR_CONTEXT, 0);
+    uint32_t from, n, count = 0;
+
+    at = extents;
+    for (from = 0; from < q->len; from += n, count++) {
+        const uint8_t *data = c->liar->disk + q->off + from;
+        bool zero;
+
+        n = 512 * (1 + (uint32_t)liar_dice(c, 64));
+        if (n > q->len - from)
+            n = q->len - from;
+        zero = !data[0] && !memcmp(data, data + 1, n - 1);
+        put_be(&at, n, 4);
+        put_be(&at, zero && liar_dice(c, 4) ? STATUS_ZERO : 0, 4);
+        if (!liar_dice(c, 200)) {
+            count++;
+            break;
+        }
+    }
+    status_chunk(head, q, DONE, LIAR_CONTEXT, count);
+    return at;
+}
+
 static uint8_t *
 truth(struct liar_conn *c, uint8_t *at, const struct liar_request *q)
 {
     if (q->type == READ && c->structured)
         return chunks(c, at, q);
+    if (q->type == LIAR_STATUS)
+        return status(c, at, q);
     if (c->structured && liar_dice(c, 2))
         return chunk(at, q, DONE, CHUNK_NONE, 0);
     at = simple(at, q, 0);
@@ -194,6 +246,26 @@ elsewhere(struct liar_conn *c, uint8_t *at, const struct liar_request *q)
     return at;
 }
 
+/* What can be told from a true answer: all else would be believed. */
+static uint8_t *
+false_status(struct liar_conn *c, enum liar_lie lie, uint8_t *at,
+             const struct liar_request *q)
+{
+    bool twice = lie == LIAR_BEHIND, again = lie == LIAR_AGAIN;
+    uint32_t context = LIAR_CONTEXT + (lie == LIAR_STRANGE);
+    int i;
+
+    at = status_chunk(at, q, again ? 0 : DONE, context, twice ? 2 : 1);
+    for (i = 0; i < 1 + twice + again; i++) {
+        if (again && i)
+            at = status_chunk(at, q, DONE, context, 1);
+        put_be(&at, lie == LIAR_NOTHING ? 0 : q->len, 4);
+        /* Of two, the first may be told before the second comes. */
+        put_be(&at, again ? 0 : 1 + liar_dice(c, 3), 4);
+    }
+    return at;
+}
+
 /* Those that begin with the truth and spoil it. */
 static uint8_t *
 spoil(struct liar_conn *c, enum liar_lie lie, uint8_t *at,
@@ -220,7 +292,9 @@ spoil(struct liar_conn *c, enum liar_lie lie, uint8_t *at,
         break;
     case LIAR_LENGTH:
         field = at + 16;
-        if (is_chunk)
+        if (is_chunk && q->type == LIAR_STATUS)
+            put_be(&field, liar_dice(c, 8), 4); /* more would be believed */
+        else if (is_chunk)
             put_be(&field, liar_dice(c, UINT32_MAX), 4);
         break;
     case LIAR_TYPE:
@@ -266,6 +340,12 @@ lie_about(struct liar_conn *c, enum liar_lie lie, uint8_t *at,
         return is_read ? chunk(at, q, DONE, CHUNK_NONE, 0) : truth(c, at, q);
     case LIAR_MORE:
         return is_read ? too_much(c->liar, at, q) : truth(c, at, q);
+    case LIAR_NOTHING:
+    case LIAR_BEHIND:
+    case LIAR_AGAIN:
+    case LIAR_STRANGE:
+        return q->type == LIAR_STATUS ? false_status(c, lie, at, q)
+                                      : truth(c, at, q);
     case LIAR_PLAIN:
         at = simple(at, q, 0);
         if (q->type == READ)
@@ -282,7 +362,9 @@ static bool
 goes_on(enum liar_lie lie)
 {
     return lie == LIAR_SHORT || lie == LIAR_NONE || lie == LIAR_MORE ||
-           lie == LIAR_PLAIN || lie == LIAR_TWICE || lie == LIAR_GOING;
+           lie == LIAR_PLAIN || lie == LIAR_NOTHING || lie == LIAR_BEHIND ||
+           lie == LIAR_AGAIN || lie == LIAR_STRANGE || lie == LIAR_TWICE ||
+           lie == LIAR_GOING;
 }
 
 size_t

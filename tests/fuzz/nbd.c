@@ -125,6 +125,9 @@ struct fuzz {
     struct chain_op op;
     int status; /* of a step; 1: under way */
     unsigned flying, errors, events;
+    struct chain_map map;
+    uint64_t from, mapped;
+    bool mapping, honest;
     struct ask {
         struct fuzz *f;
         struct iovec v;
@@ -211,10 +214,51 @@ ask(struct fuzz *f, int op, int flags, uint64_t off, uint32_t len)
     chain_submit(f->chain, req);
 }
 
+/* ---- where data are ------------------------------------------------------ */
+
+static bool
+extent(struct chain_map *m, uint64_t len, enum blk_extent kind)
+{
+    struct fuzz *f = m->data;
+    const uint8_t *data = peer.liar.disk + f->mapped;
+
+    if (!len || f->mapped + len != m->off ||
+        m->off > chain_limits(f->chain)->size)
+        abort();
+    if (f->honest && kind == BLK_ZEROES &&
+        (data[0] || memcmp(data, data + 1, len - 1)))
+        abort(); /* it is called zero, and is not */
+    f->mapped += len;
+    return dice(f, 30);
+}
+
+static void
+map_done(struct chain_map *m, int error)
+{
+    struct fuzz *f = m->data;
+
+    if (error > 0 || (error && f->honest) || (!error && f->mapped == f->from))
+        abort();
+    f->mapping = false;
+}
+
+static void
+map(struct fuzz *f, uint64_t off, uint64_t len)
+{
+    if (f->mapping)
+        return;
+    f->mapping = true;
+    f->mapped = f->from = off;
+    f->map = (struct chain_map){
+        .off = off, .len = len, .extent = extent, .done = map_done, .data = f
+    };
+    chain_map(f->chain, &f->map);
+}
+
 static void
 finish(struct fuzz *f, unsigned most)
 {
-    while (f->flying > most)
+    while (f->flying > most || (!most && f->mapping))
         turn(f);
 }
 
@@ -233,6 +277,8 @@ play(struct fuzz *f)
         int op = ops[dice(f, 8)];
 
         finish(f, FLYING - 1);
+        if (!dice(f, 4))
+            map(f, at * 512 + dice(f, 512), dice(f, 2 * n * 512) + 1);
         if (op == BLK_FLUSH)
             ask(f, op, 0, 0, 0);
         else
@@ -274,6 +320,11 @@ look(struct fuzz *f)
     ask(f, BLK_FLUSH, 0, 0, 0);
     finish(f, 0);
     pass(f, BLK_READ);
+    f->honest = true;
+    for (f->mapped = 0; f->mapped < f->size;) {
+        map(f, f->mapped, f->size - f->mapped);
+        finish(f, 0);
+    }
 }
 
 /* ---- one input ----------------------------------------------------------- */

@@ -19,8 +19,10 @@ enum {
     OPTION_EXPORT_NAME = 1,
     OPTION_GO = 7,
     OPTION_STRUCTURED = 8,
+    OPTION_CONTEXT = 10,
     REPLY_ACK = 1,
     REPLY_INFO = 3,
+    REPLY_CONTEXT = 4,
     INFO_EXPORT = 0,
     INFO_BLOCK_SIZE = 3,
     WRITE = 1,
@@ -201,6 +203,10 @@ answer_option(struct peer_conn *c, uint32_t option)
         c->state = PEER_REQUEST;
     } else if (option == OPTION_STRUCTURED && p->liar.structured) {
         c->liar.structured = true;
+        at = option_reply(at, option, REPLY_ACK, 0);
+    } else if (option == OPTION_CONTEXT && c->liar.structured) {
+        at = option_reply(at, option, REPLY_CONTEXT, 19);
+        at = liar_context(at);
         at = option_reply(at, option, REPLY_ACK, 0);
     } else {
         at = option_reply(at, option, REPLY_UNSUPPORTED, 0);

@@ -12,6 +12,7 @@
  *     later write.
  *   - Two writes of a place are under way together: what was read then stays.
  *   - We stopped cleanly and the server dies then: nothing is missing.
+ *   - What is called zero, while nothing is written, is.
  *
  *     nbd-crash [--seed N] [--states N]
  */
@@ -35,6 +36,7 @@ enum { SECTORS = 96, LIVES = 60 };
 static struct shared {
     uint64_t states, deaths, again, broken, kills, power, both, clean, flushes;
     uint64_t crossed, refused, failures;
+    uint64_t maps, zeroes;
     int failed;
 } * shared;
 
@@ -46,6 +48,10 @@ static struct {
     struct chain_op op;
     int status;
     struct guest guest;
+    struct chain_map map;
+    uint64_t mapped; /* up to here */
+    bool mapping;
+    bool zero[SECTORS * 512]; /* what it says */
 } n;
 
 void
@@ -130,11 +136,82 @@ idle(void)
         wrong("a request hangs");
 }
 
+/* ---- where data are ------------------------------------------------------ */
+
+static bool
+extent(struct chain_map *m, uint64_t len, enum blk_extent kind)
+{
+    if (!len || n.mapped + len > SECTORS * 512 || n.mapped + len != m->off)
+        wrong("the map leaves what was asked for");
+    memset(n.zero + n.mapped, kind == BLK_ZEROES, len);
+    n.mapped += len;
+    return true;
+}
+
+static void
+map_done(struct chain_map *m, int error)
+{
+    (void)m;
+    if (error)
+        wrong("the map fails with %d", error);
+    n.mapping = false;
+}
+
+static bool
+map_over(void *data)
+{
+    (void)data;
+    return !n.mapping;
+}
+
+/* From somewhere on, as far as it goes. */
+static void
+map(uint64_t off)
+{
+    if (n.mapping)
+        return;
+    n.mapping = true;
+    n.mapped = off;
+    n.map = (struct chain_map){ .off = off,
+                                .len = SECTORS * 512 - off,
+                                .extent = extent,
+                                .done = map_done };
+    chain_map(n.chain, &n.map);
+}
+
+static void
+map_wait(void)
+{
+    if (!sim_run_until(n.sim, map_over, NULL, 100000000000ull))
+        wrong("a map hangs");
+}
+
+/* While nothing is written: what it calls zero is. */
+static void
+map_look(void)
+{
+    static char data[SECTORS * 512];
+
+    map_wait();
+    for (n.mapped = 0; n.mapped < SECTORS * 512;) {
+        map(n.mapped);
+        map_wait();
+    }
+    sim_file_get(n.sim, "/server", 0, data, sizeof(data));
+    for (unsigned i = 0; i < SECTORS * 512; i++) {
+        if (n.zero[i] && data[i])
+            wrong("byte %u is called zero, and is %d", i, data[i]);
+        shared->zeroes += n.zero[i];
+    }
+    shared->maps++;
+}
+
 static void
 look(bool killed)
 {
     idle();
     guest_look(&n.guest, killed);
+    map_look();
     shared->states++;
 }
 
@@ -145,6 +222,7 @@ static void
 die(enum death how)
 {
     nbd_fake_client_gone();
+    n.mapping = false;
     if (how == POWER)
         sim_crash(n.sim);
     else
@@ -278,6 +356,10 @@ live(void)
     if (!dice(8))
         refuse();
     guest_work(&n.guest);
+    if (!dice(2)) {
+        steps(dice(50));
+        map(dice(SECTORS * 512));
+    }
     steps(dice(200));
     if (kind == 0) {
         die(KILLED);
@@ -356,9 +438,11 @@ main(int argc, char **argv)
            " power failures of both, %" PRIu64
            " kills and a dead server, %" PRIu64 " clean ends; %" PRIu64
            " flushes; %" PRIu64 " writes beside others, %" PRIu64
-           " refused; %" PRIu64 " failed flushes\n",
+           " refused; %" PRIu64 " failed flushes; %" PRIu64 " maps, %" PRIu64
+           " bytes called zero\n",
            shared->states, shared->deaths, shared->again, shared->broken,
            shared->kills, shared->power, shared->both, shared->clean,
-           shared->flushes, shared->crossed, shared->refused, shared->failures);
-    return shared->failed;
+           shared->flushes, shared->crossed, shared->refused, shared->failures,
+           shared->maps, shared->zeroes);
+    return shared->failed || (!one && !shared->zeroes);
 }

@@ -9,7 +9,8 @@
 
 enum { HANDLES = 64, SERVERS = 8, FD = 1000 };
 enum { DELAY_NS = 400000, DOWN_NS = 40000000 };
-enum op { OP_READ, OP_WRITE, OP_FLUSH, OP_ZERO };
+enum op { OP_READ, OP_WRITE, OP_FLUSH, OP_ZERO, OP_MAP };
+enum { GRAIN = 512, EXTENTS = 64 }; /* of a map */
 
 struct command {
     struct command *next;
@@ -20,6 +21,9 @@ struct command {
     void *to;      /* READ */
     nbd_completion_callback cb;
     nbd_chunk_callback chunk;
+    nbd_extent_callback extent;
+    uint32_t *extents; /* MAP */
+    size_t extents_n;
     bool over;
     int error;
 };
@@ -65,10 +69,49 @@ server_of(const char *file)
     return s;
 }
 
+static bool
+is_zero(struct server *s, uint64_t off)
+{
+    uint8_t bytes[GRAIN];
+
+    sim_file_get(peer.sim, s->file, off, bytes, GRAIN);
+    return !bytes[0] && !memcmp(bytes, bytes + 1, GRAIN - 1);
+}
+
+/* Zeroes may be called data; the end may be left to another question, or the
+ * last extent be longer than asked for. */
+static void
+execute_map(struct command *c, struct server *s)
+{
+    uint32_t *e = calloc(EXTENTS + 1, 2 * sizeof(*e));
+    uint64_t at = 0;
+    size_t n = 0;
+
+    REQUIRE(e);
+    for (; at < c->len && n < EXTENTS; at += GRAIN) {
+        uint32_t flags = is_zero(s, c->off + at) && sim_below(peer.sim, 8)
+                             ? LIBNBD_STATE_ZERO | LIBNBD_STATE_HOLE
+                             : 0;
+
+        if (!n || flags != e[2 * n - 1])
+            e[2 * n++ + 1] = flags;
+        e[2 * n - 2] += GRAIN;
+        if (!sim_below(peer.sim, 100))
+            break;
+    }
+    if (at >= c->len && !sim_below(peer.sim, 3))
+        e[2 * n - 2] += 65536;
+    c->extents = e;
+    c->extents_n = 2 * n;
+}
+
 static void
 execute(struct command *c, struct server *s)
 {
     switch (c->op) {
+    case OP_MAP:
+        execute_map(c, s);
+        break;
     case OP_READ:
         sim_file_get(peer.sim, s->file, c->off, c->to, c->len);
         break;
@@ -104,6 +147,7 @@ command_free(struct command *c)
         p = &(*p)->next;
     *p = c->next;
     free(c->data);
+    free(c->extents);
     free(c);
 }
 
@@ -134,7 +178,7 @@ settle(struct nbd_handle *h)
         c->h = NULL;
         if (c->over)
             command_free(c); /* its turn has been */
-        else if (c->op != OP_READ && sim_below(peer.sim, 2))
+        else if (c->op != OP_READ && c->op != OP_MAP && sim_below(peer.sim, 2))
             execute(c, h->server);
     }
 }
@@ -310,6 +354,19 @@ nbd_aio_trim(struct nbd_handle *h, uint64_t count, uint64_t offset,
     return nbd_aio_zero(h, count, offset, cb, flags);
 }
 
+int64_t
+nbd_aio_block_status(struct nbd_handle *h, uint64_t count, uint64_t offset,
+                     nbd_extent_callback extent, nbd_completion_callback cb,
+                     uint32_t flags)
+{
+    const struct command c = {
+        .op = OP_MAP, .off = offset, .len = count, .cb = cb, .extent = extent
+    };
+
+    (void)flags;
+    return submit(h, &c, NULL);
+}
+
 int
 nbd_aio_notify_read(struct nbd_handle *h)
 {
@@ -326,6 +383,10 @@ nbd_aio_notify_read(struct nbd_handle *h)
         if (c->op == OP_READ)
             c->chunk.callback(c->chunk.user_data, c->to, c->len, c->off,
                               LIBNBD_READ_DATA, &error);
+        if (c->op == OP_MAP)
+            c->extent.callback(c->extent.user_data,
+                               LIBNBD_CONTEXT_BASE_ALLOCATION, c->off,
+                               c->extents, c->extents_n, &error);
         c->cb.callback(c->cb.user_data, &error);
         command_free(c);
     }
@@ -447,6 +508,7 @@ SETTER(nbd_set_uri_allow_local_file, bool)
 SETTER(nbd_set_tls_certificates, const char *)
 SETTER(nbd_set_tls_psk_file, const char *)
 SETTER(nbd_set_tls_username, const char *)
+SETTER(nbd_add_meta_context, const char *)
 SETTER(nbd_poll, int)
 SETTER(nbd_aio_disconnect, uint32_t)
 
@@ -456,4 +518,11 @@ nbd_get_block_size(struct nbd_handle *h, int kind)
     (void)h;
     (void)kind;
     return 0;
+}
+
+int
+nbd_can_meta_context(struct nbd_handle *h, const char *name)
+{
+    (void)h;
+    return !strcmp(name, LIBNBD_CONTEXT_BASE_ALLOCATION);
 }
