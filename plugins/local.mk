@@ -40,7 +40,7 @@ qcow2_sources = plugins/qcow2/qcow2.c plugins/qcow2/qcow2.h \
 	plugins/qcow2/commit.c plugins/qcow2/resize.c \
 	plugins/qcow2/fold.c plugins/qcow2/fold_ask.c plugins/qcow2/fold.h \
 	plugins/qcow2/fetch.c plugins/qcow2/unpack.c plugins/qcow2/write.c \
-	plugins/qcow2/range.c plugins/qcow2/rw.c plugins/qcow2/pause.c \
+	plugins/qcow2/range.c plugins/qcow2/rw.c plugins/qcow2/status.c plugins/qcow2/pause.c \
 	plugins/qcow2/mend.c plugins/qcow2/open.c plugins/qcow2/tables.c \
 	plugins/qcow2/ephemeral.c plugins/qcow2/blank.c plugins/qcow2/data.c \
 	plugins/qcow2/corrupt.c \

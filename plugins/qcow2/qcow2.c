@@ -347,6 +347,7 @@ BLK_PLUGIN(qcow2) = {
     .stop = q2_stop,
     .submit = q2_submit,
     .done = q2_done,
+    .map = q2_status,
     .limits = qcow2_limits,
     .stats = qcow2_stats,
     .command = qcow2_command,

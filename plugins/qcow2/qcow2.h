@@ -11,7 +11,7 @@
  *   alloc.c    takes free clusters             write.c   writing new clusters
  *   free.c     gives them back                 range.c   discard and zero
  *   grow.c     more room for refcounts         unpack.c  compressed clusters
- *   commit.c   L2 entries change, in batches
+ *   commit.c   L2 entries change, in batches   status.c  where data are
  *   resize.c   the disk becomes larger         ephemeral.c  a disposable image
  *   fold.c     all of it goes to the layer below; fold_ask.c: asked for
  *   data.c     guest clusters in a file of their own
@@ -317,9 +317,9 @@ struct q2_req {
 
 void q2_submit(struct blk_layer *, struct blk_req *);
 void q2_done(struct blk_layer *, struct blk_req *);
+void q2_status(struct blk_layer *, struct blk_req *); /* status.c */
 void q2_req_end(struct q2_req *, int error);
-/* The piece is over, or the request, with an error: its table and its lock go.
- */
+/* The piece is over, or, with an error, the request: table and lock go. */
 void q2_piece_over(struct q2_req *, int error);
 /* len bytes of the request's list from its byte `at` on, into v. */
 uint32_t q2_iov_slice(const struct blk_sg *, uint32_t at, uint32_t len,
