@@ -31,7 +31,7 @@ _blktapctl()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local command='' place=0 i word
     local commands="list show stats top events metrics attach detach interpose pause
-        resume recover resize chain mode layer copy bench plugins config reload log version"
+        resume recover resize chain mode layer copy map bench plugins config reload log version"
 
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -60,7 +60,7 @@ _blktapctl()
     fi
     case $command:$place in
     show:0 | stats:0 | pause:0 | resume:0 | recover:0 | resize:0 | \
-        chain:0 | mode:0 | layer:0 | bench:0 | attach:0)
+        chain:0 | mode:0 | layer:0 | map:0 | bench:0 | attach:0)
         _blktapctl_words "$(_blktapctl_disks)"
         ;;
     copy:0 | copy:1)

@@ -241,6 +241,16 @@ piece_write(struct piece *p)
     }
 }
 
+/* A disk is read again as a whole: what it told of holes is compared, too. */
+static bool
+source_is_hole(struct copy *c, uint64_t *end)
+{
+    *end = c->size;
+    if (c->pass == PASS_VERIFY && c->src.kind == COPY_DISK)
+        return false;
+    return copy_end_is_hole(&c->src, c->next, end);
+}
+
 /* The next part of the source; false: there is none. */
 static bool
 piece_begin(struct piece *p)
@@ -251,7 +261,7 @@ piece_begin(struct piece *p)
 
     if (c->next >= c->size || c->failed)
         return false;
-    hole = copy_end_is_hole(&c->src, c->next, &end);
+    hole = source_is_hole(c, &end);
     end = end < c->size ? end : c->size;
     if (hole && end < c->size)
         end = end / 512 * 512;

@@ -10,6 +10,7 @@
 
 #include "blktap/app.h"
 #include "ctl/ctl.h"
+#include "ctl/map.h"
 
 enum copy_kind { COPY_FILE, COPY_DISK };
 
@@ -18,9 +19,11 @@ struct copy_end {
     enum copy_kind kind;
     int fd;                   /* of a file */
     struct blktap_disk *disk; /* of a disk */
-    uint64_t size;            /* bytes; of a new file, once it is known */
-    bool is_new;              /* a file that is empty now */
-    bool zeroed;              /* what is not written reads as zeroes */
+    struct map map;           /* of a source that is a disk */
+    bool mute;     /* that it does not tell where data are was said */
+    uint64_t size; /* bytes; of a new file, once it is known */
+    bool is_new;   /* a file that is empty now */
+    bool zeroed;   /* what is not written reads as zeroes */
 };
 
 /* How the disks of a copy are opened. */
@@ -39,9 +42,9 @@ int copy_end_target(struct copy_end *, const struct ctl *, const char *word,
 int copy_end_resize(struct copy_end *, uint64_t size);
 void copy_end_close(struct copy_end *);
 
-/* What begins at off of a file: a hole, or data; *end is where it ends.  A
- * disk is data all over. */
-bool copy_end_is_hole(const struct copy_end *, uint64_t off, uint64_t *end);
+/* What begins at off of a source: a hole, which reads as zeroes, or data; *end
+ * is where it ends.  A disk that can't tell is data all over. */
+bool copy_end_is_hole(struct copy_end *, uint64_t off, uint64_t *end);
 /* Of a file; bytes past its end are zeroes.  0 or -errno. */
 int copy_file_read(const struct copy_end *, void *buf, uint32_t len,
                    uint64_t off);

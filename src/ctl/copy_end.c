@@ -100,6 +100,7 @@ copy_end_source(struct copy_end *e, const struct ctl *ctl, const char *word,
                 const struct copy_depth *depth)
 {
     end_init(e, word);
+    e->map = (struct map){ .ctl = ctl, .disk = e->name };
     return e->kind == COPY_DISK ? disk_open(e, ctl, true, depth)
                                 : file_open(e, O_RDONLY);
 }
@@ -126,6 +127,7 @@ copy_end_resize(struct copy_end *e, uint64_t size)
 void
 copy_end_close(struct copy_end *e)
 {
+    map_close(&e->map);
     blktap_close(e->disk);
     e->disk = NULL;
     if (e->fd >= 0)
@@ -133,14 +135,34 @@ copy_end_close(struct copy_end *e)
     e->fd = -1;
 }
 
+/* What can't be told can still be read. */
+static bool
+disk_is_hole(struct copy_end *e, uint64_t off, uint64_t *end)
+{
+    struct map_extent extent;
+    char *why = NULL;
+
+    if (e->mute)
+        return false;
+    if (map_find(&e->map, off, &extent, &why)) {
+        ctl_error("%s: all of it is read", why ? why : "out of memory");
+        free(why);
+        e->mute = true;
+        return false;
+    }
+    if (extent.len < *end - off)
+        *end = off + extent.len;
+    return extent.zero;
+}
+
 bool
-copy_end_is_hole(const struct copy_end *e, uint64_t off, uint64_t *end)
+copy_end_is_hole(struct copy_end *e, uint64_t off, uint64_t *end)
 {
     off_t data, hole;
 
     *end = e->size;
     if (e->kind == COPY_DISK)
-        return false;
+        return disk_is_hole(e, off, end);
     data = lseek(e->fd, (off_t)off, SEEK_DATA);
     if (data < 0)
         return errno == ENXIO; /* a hole up to the end; else: can't tell */

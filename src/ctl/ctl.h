@@ -63,8 +63,8 @@ ctl_fn events_run, top_run, metrics_run;
 ctl_fn pause_run, resume_run, recover_run, resize_run, reload_run, log_run,
     layer_run, chain_run, mode_run;
 ctl_fn attach_run, detach_run;
-ctl_fn copy_run, bench_run, interpose_run;
-extern const char copy_help[], bench_help[], chain_help[], mode_help[],
-    interpose_help[];
+ctl_fn copy_run, map_run, bench_run, interpose_run;
+extern const char copy_help[], map_help[], bench_help[], chain_help[],
+    mode_help[], interpose_help[];
 
 #endif

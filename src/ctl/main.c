@@ -55,6 +55,8 @@ static const struct ctl_command commands[] = {
       NULL, 3, -1, 2, false, layer_run },
     { "copy", "SRC DST [OPTION...]", "copy a disk from or to a file", copy_help,
       2, -1, -1, true, copy_run },
+    { "map", "DISK [OFFSET [LENGTH]]", "where a disk has data", map_help, 1, 3,
+      -1, false, map_run },
     { "bench", "DISK [OPTION...]", "put load on a disk, and time it",
       bench_help, 1, -1, -1, true, bench_run },
     { "plugins", "[NAME]", "what a chain can be made of", NULL, 0, 1, -1, false,

@@ -79,8 +79,8 @@ tests_functional_plugin_nbd_liar_SOURCES = tests/functional/plugin_nbd_liar.c \
 	tests/functional/nbd_liar.h
 tests_functional_plugin_nbd_liar_LDFLAGS = $(plugin_test_ldflags)
 tests_functional_plugin_nbd_liar_LDADD = $(plugin_test_ldadd)
-dist_check_SCRIPTS += tests/functional/nbd_daemon
-TESTS += tests/functional/nbd_daemon
+dist_check_SCRIPTS += tests/functional/nbd_daemon tests/functional/nbd_map
+TESTS += tests/functional/nbd_daemon tests/functional/nbd_map
 
 # A server that dies, in simulated time: 50,000 deaths take some 10 s.
 noinst_LIBRARIES += plugins/libnbd_static.a
