@@ -389,6 +389,7 @@ gives_up_after_a_time(void)
     struct run_io io = { .op = BLK_WRITE, .len = 4096, .buf = buf };
     struct server s;
 
+    run_log(); /* a thousand kills fill it */
     server_start(&s, "nbdkit -f -U %%S memory %d", DISK);
     RUN(r, "nbd reconnect=300ms uri=%s", uri(&s));
     server_kill(&s, SIGKILL);
