@@ -110,10 +110,10 @@ data_loops_stop(struct daemon *d)
         }
         if (l->sweep)
             sweep_free(l->sweep);
-        if (l->tap)
-            l->tap->ops->free(l->tap);
         if (l->gate)
             l->gate->ops->free(l->gate);
+        if (l->tap)
+            l->tap->ops->free(l->tap);
         l->loop->ops->free(l->loop);
     }
     d->loops = 0;
@@ -292,7 +292,7 @@ fronts_open(struct daemon *d, char *why, size_t n)
         struct data_loop *l = &d->data[i];
 
         no_gate[0] = '\0';
-        if (gate_xen_open(&l->gate, l->loop, no_gate, sizeof no_gate))
+        if (gate_xen_open(&l->gate, l->tap, no_gate, sizeof no_gate))
             l->gate = NULL;
         fronts_init(&l->fronts, l->loop, l->gate, d->links, no_gate);
     }

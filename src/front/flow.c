@@ -300,18 +300,69 @@ send_one(struct front *f, struct front_ring *ring, struct front_io *io)
 }
 
 static void
+broken(const struct front_ring *ring)
+{
+    front_fatal(ring->front, -EPROTO, "the back-end broke the protocol: %s",
+                ring->client.broken);
+}
+
+static void
+unmask(struct front_ring *ring)
+{
+    struct gate *gate = ring->front->fronts->gate;
+
+    gate->ops->unmask(gate, &ring->port);
+}
+
+static bool
+asked(const struct front *f)
+{
+    for (unsigned i = 0; i < f->queues; i++) {
+        if (f->ring[i].client.used)
+            return true;
+    }
+    return false;
+}
+
+/* It was asked for nothing, and so not heard.  What it said all the same is
+ * where the first request of now goes: once that is shown, one can't be told
+ * from the other.  An answer that comes before the port can fire makes it fire
+ * as soon as it can. */
+static int
+end_rest(struct front_ring *ring)
+{
+    struct ring_answer a;
+
+    if (!ring->resting)
+        return 0;
+    ring->resting = false;
+    if (ring_client_take(&ring->client, &a))
+        return -EPROTO;
+    unmask(ring);
+    return 0;
+}
+
+/* false: the front is of no use any more, or gone. */
+static bool
 publish(struct front *f)
 {
     struct gate *gate = f->fronts->gate;
 
+    if (!asked(f))
+        return true;
     for (unsigned i = 0; i < f->queues; i++) {
         struct front_ring *ring = &f->ring[i];
 
+        if (end_rest(ring)) {
+            broken(ring);
+            return false;
+        }
         if (ring_client_publish(&ring->client)) {
             f->counters.kicks++;
             gate->ops->notify(gate, &ring->port);
         }
     }
+    return true;
 }
 
 void
@@ -325,7 +376,8 @@ front_flow(struct front *f)
         return;
     while (!err && (io = f->waiting.head) && (ring = ring_choose(f)))
         err = send_one(f, ring, io);
-    publish(f);
+    if (!publish(f))
+        return;
     if (err == -EAGAIN)
         f->counters.full++;
     else if (err)
@@ -366,14 +418,6 @@ take_answers(struct front_ring *ring, unsigned *taken)
 }
 
 static void
-unmask(struct front_ring *ring)
-{
-    struct gate *gate = ring->front->fronts->gate;
-
-    gate->ops->unmask(gate, &ring->port);
-}
-
-static void
 calm_down(struct front_ring *ring)
 {
     struct front *f = ring->front;
@@ -403,6 +447,19 @@ front_calm(struct blk_timer *t)
     }
 }
 
+/* Who was asked for nothing, in any ring, has nothing to say: with one request
+ * at a time the port is unmasked with that of the guest's next, in one call. */
+static void
+hear_again(struct front_ring *ring)
+{
+    if (!asked(ring->front))
+        ring->resting = true;
+    else if (ring->empty > EMPTY_MAX)
+        calm_down(ring);
+    else
+        unmask(ring);
+}
+
 void
 front_fired(struct gate_port *p)
 {
@@ -419,16 +476,12 @@ front_fired(struct gate_port *p)
         return;
     }
     if (take_answers(ring, &taken)) {
-        front_fatal(f, -EPROTO, "the back-end broke the protocol: %s",
-                    ring->client.broken);
+        broken(ring);
         return;
     }
     ring->empty = taken ? 0 : ring->empty + 1;
     f->counters.spurious += !taken;
-    if (ring->empty > EMPTY_MAX)
-        calm_down(ring);
-    else
-        unmask(ring);
+    hear_again(ring);
     front_flow(f);
 }
 
@@ -463,11 +516,7 @@ front_flow_end(struct front *f, int error)
 bool
 front_outstanding(const struct front *f)
 {
-    for (unsigned i = 0; i < f->queues; i++) {
-        if (f->ring[i].client.used)
-            return true;
-    }
-    return f->waiting.head;
+    return asked(f) || f->waiting.head;
 }
 
 static uint64_t

@@ -59,7 +59,7 @@ port_close(struct front *f, struct front_ring *ring)
 
     if (ring->port_open)
         gate->ops->close(gate, &ring->port);
-    ring->port_open = ring->calmed = false;
+    ring->port_open = ring->calmed = ring->resting = false;
 }
 
 static void

@@ -38,6 +38,7 @@ struct front_ring {
     bool port_open;
     unsigned empty; /* events in a row that brought no answer */
     bool calmed;    /* it is masked until the timer looks */
+    bool resting;   /* it is masked until something is sent */
     struct ring_client client;
     struct ring_slot *slot; /* as many as the longest ring has entries */
 };

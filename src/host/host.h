@@ -29,9 +29,17 @@
 /* A round of a loop: (1) what the kernel reported (timers, fds, completions);
  * (2) tasks of STAGE_CHAIN until there are none; (3) tasks of STAGE_FLUSH once
  * each, again from (2) while they made chain tasks; (4) one submission of all
- * file I/O; (5) sleep until something happens.  A task that puts itself back
- * in STAGE_NEXT is run in the next round, which then does not sleep. */
-enum loop_stage { STAGE_CHAIN, STAGE_FLUSH, STAGE_NEXT, STAGE_COUNT };
+ * file I/O; (5) tasks of STAGE_LAST once each: what can wait until nothing
+ * else is left to do, and queues nothing; (6) sleep until something happens.
+ * A task that puts itself back in STAGE_NEXT is run in the next round, which
+ * then does not sleep. */
+enum loop_stage {
+    STAGE_CHAIN,
+    STAGE_FLUSH,
+    STAGE_NEXT,
+    STAGE_LAST,
+    STAGE_COUNT
+};
 
 /* Owned by the caller; queued at most once; run clears queued first. */
 struct loop_task {
@@ -111,6 +119,8 @@ void loop_undefer(struct loop *, struct loop_task *t, enum loop_stage);
 /* Steps (2) and (3) of a round, for the implementations; true when tasks of
  * STAGE_NEXT wait. */
 bool loop_round(struct loop *);
+/* Step (5). */
+void loop_last(struct loop *);
 void loop_init(struct loop *, const struct loop_ops *, const char *name);
 
 struct loop_posix_options {
@@ -181,7 +191,8 @@ struct tap_ops {
     int (*bind)(struct tap *, uint32_t domid, uint32_t remote_port);
     void (*unbind)(struct tap *, int port);
     void (*notify)(struct tap *, int port);
-    /* Ports arrive masked and stay so until this; one call for all of n. */
+    /* Ports arrive masked and stay so until this, or until the end of the
+     * round in which this was; one call for all of n. */
     void (*unmask)(struct tap *, const uint32_t *ports, unsigned n);
     void (*free)(struct tap *);
 };
@@ -224,11 +235,10 @@ int tap_local_open(struct tap **, struct loop *, const struct local_share *);
 /* An event channel that another domain may bind to; the caller's memory until
  * it is closed. */
 struct gate_port {
-    /* Masked until unmask(); from the loop. */
+    /* Masked until unmask(), or the end of its round; from the loop. */
     void (*fired)(struct gate_port *);
     void *data;
-    uint32_t number;        /* to tell the other domain */
-    struct gate_port *next; /* the gate's */
+    uint32_t number; /* to tell the other domain */
 };
 
 struct gate;
@@ -254,9 +264,10 @@ struct gate {
     struct loop *loop;
 };
 
-/* /dev/xen/gntalloc and /dev/xen/evtchn; on a data loop.  Must be opened before
+/* /dev/xen/gntalloc, on the loop of a tap that tap_xen_open() made, with which
+ * it shares the event channels; it goes before the tap.  Must be opened before
  * privileges go.  0, or -errno with a sentence in why. */
-int gate_xen_open(struct gate **, struct loop *, char *why, size_t n);
+int gate_xen_open(struct gate **, struct tap *, char *why, size_t n);
 
 /* ---- shared memory ------------------------------------------------------- */
 

@@ -147,3 +147,12 @@ loop_round(struct loop *loop)
      * another turn, goes on in the next round. */
     return loop->head[STAGE_NEXT] || loop->head[STAGE_FLUSH];
 }
+
+void
+loop_last(struct loop *loop)
+{
+    struct loop_task *t;
+
+    while ((t = pop(loop, STAGE_LAST)))
+        run_task(t);
+}

@@ -8,7 +8,8 @@
  *                   (callbacks)                   │
  *          ┌──────────────────────────────────────┘
  *          └─► tasks ──► submit ──► reap what was done at once ─┐
- *                ▲──────────────────────────────────────────────┘
+ *                ▲─────────────── something ────────────────────┤
+ *                               nothing: tasks of STAGE_LAST ◄──┘
  *
  * The prepare watcher is the last thing before libev blocks, so whatever the
  * callbacks queued is done before the loop sleeps.  An idle watcher keeps it
@@ -354,6 +355,7 @@ before_sleep(struct ev_loop *ev, ev_prepare *w, int events)
         if (turn == TURNS)
             break;
     }
+    loop_last(&p->loop);
     if (p->stopping)
         ev_break(ev, EVBREAK_ALL);
     if (more)

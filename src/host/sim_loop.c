@@ -79,6 +79,7 @@ sim_loop_round(struct sim_loop *l)
         return;
     l->in_round = true;
     more = loop_round(&l->loop);
+    loop_last(&l->loop);
     l->in_round = false;
     if (more && !l->dead)
         round_later(l, ROUND_NS);

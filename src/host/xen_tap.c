@@ -1,30 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * xen_tap.c: the tap on a Xen domain: /dev/xen/gntdev by libxengnttab and
- * /dev/xen/evtchn by libxenevtchn.
+ * xen_tap.c: the tap on a Xen domain: /dev/xen/gntdev by libxengnttab, and the
+ * event channels of xen_ports.h.
  *
- * Origin of facts: xengnttab.h, xenevtchn.h; Linux drivers/xen/evtchn.c for
- * what read() and write() of many ports do.
+ * Origin of facts: xengnttab.h, xenevtchn.h.
  */
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 #include <xenevtchn.h>
 #include <xengnttab.h>
 
-#include "host/host.h"
+#include "host/xen_ports.h"
 
-enum {
-    COPY_MAX = 4096, /* segments in one call into the kernel */
-    PORTS_MAX = 1024 /* the kernel takes one page of them */
-};
+enum { COPY_MAX = 4096 /* segments in one call into the kernel */ };
 
 /* The flags of GNTTABOP_copy, as libxengnttab passes them on. */
 enum { COPY_SOURCE_REF = 1, COPY_DEST_REF = 2 };
@@ -32,9 +25,7 @@ enum { COPY_SOURCE_REF = 1, COPY_DEST_REF = 2 };
 struct xen_tap {
     struct tap tap;
     xengnttab_handle *gnt;
-    xenevtchn_handle *evtchn;
-    struct blk_watch watch;
-    uint32_t ports[PORTS_MAX];
+    struct xen_ports *ports;
     xengnttab_grant_copy_segment_t seg[COPY_MAX];
 };
 
@@ -107,37 +98,11 @@ copy(struct tap *tap, struct tap_copy *c, unsigned n)
 
 /* ---- events -------------------------------------------------------------- */
 
-static void
-stop_watching(struct xen_tap *xt)
-{
-    xt->tap.loop->ops->watch_stop(xt->tap.loop, &xt->watch);
-}
-
-/* One page of ports at a time: if there are more we are called again.  EFBIG:
- * the kernel's list of fired ports ran over; a reset would close every port of
- * every disk, so who uses us has to start anew. */
-static void
-readable(struct blk_watch *w, short events)
-{
-    struct xen_tap *xt = w->data;
-    ssize_t n = read(w->fd, xt->ports, sizeof xt->ports);
-
-    (void)events;
-    if (n > 0) {
-        xt->tap.fired(xt->tap.ctx, xt->ports, (unsigned)n / 4);
-        return;
-    }
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    stop_watching(xt);
-    if (xt->tap.broken)
-        xt->tap.broken(xt->tap.ctx, n < 0 ? -errno : -EPIPE);
-}
-
 static int
 bind_port(struct tap *tap, uint32_t domid, uint32_t remote_port)
 {
-    int port = xenevtchn_bind_interdomain(xen(tap)->evtchn, domid, remote_port);
+    int port =
+        xenevtchn_bind_interdomain(xen(tap)->ports->evtchn, domid, remote_port);
 
     return port < 0 ? (errno ? -errno : -EIO) : port;
 }
@@ -146,35 +111,25 @@ bind_port(struct tap *tap, uint32_t domid, uint32_t remote_port)
 static void
 unbind(struct tap *tap, int port)
 {
-    (void)xenevtchn_unbind(xen(tap)->evtchn, (evtchn_port_t)port);
+    (void)xenevtchn_unbind(xen(tap)->ports->evtchn, (evtchn_port_t)port);
 }
 
 static void
 notify(struct tap *tap, int port)
 {
-    (void)xenevtchn_notify(xen(tap)->evtchn, (evtchn_port_t)port);
+    (void)xenevtchn_notify(xen(tap)->ports->evtchn, (evtchn_port_t)port);
 }
 
 static void
 unmask(struct tap *tap, const uint32_t *ports, unsigned n)
 {
-    int fd = xen(tap)->watch.fd;
+    xen_ports_unmask(xen(tap)->ports, ports, n);
+}
 
-    while (n) {
-        unsigned part = n < PORTS_MAX ? n : PORTS_MAX;
-        ssize_t done = write(fd, ports, part * sizeof *ports);
-
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < (ssize_t)sizeof *ports) {
-            log_line(BLK_ERR, NULL, "cannot unmask event channels: %s",
-                     done < 0 ? strerror(errno) : "short write");
-            return;
-        }
-        part = (unsigned)((size_t)done / sizeof *ports);
-        ports += part;
-        n -= part;
-    }
+struct xen_ports *
+xen_ports_of(struct tap *tap)
+{
+    return xen(tap)->ports;
 }
 
 /* ---- life ---------------------------------------------------------------- */
@@ -184,10 +139,7 @@ tap_free(struct tap *tap)
 {
     struct xen_tap *xt = xen(tap);
 
-    if (xt->watch.data)
-        stop_watching(xt);
-    if (xt->evtchn)
-        xenevtchn_close(xt->evtchn);
+    xen_ports_close(xt->ports);
     if (xt->gnt)
         xengnttab_close(xt->gnt);
     free(xt);
@@ -228,30 +180,6 @@ open_grants(struct xen_tap *xt, char *why, size_t n)
     return 0;
 }
 
-static int
-open_events(struct xen_tap *xt, char *why, size_t n)
-{
-    int err, fl;
-
-    xt->evtchn = xenevtchn_open(NULL, 0);
-    if (!xt->evtchn) {
-        err = errno ? -errno : -EIO;
-        snprintf(why, n,
-                 "cannot open /dev/xen/evtchn: %s (is this a Xen domain with "
-                 "the module xen-evtchn?)",
-                 strerror(-err));
-        return err;
-    }
-    xt->watch.fd = xenevtchn_fd(xt->evtchn);
-    fl = fcntl(xt->watch.fd, F_GETFL);
-    if (fl < 0 || fcntl(xt->watch.fd, F_SETFL, fl | O_NONBLOCK)) {
-        err = -errno;
-        snprintf(why, n, "/dev/xen/evtchn: %s", strerror(errno));
-        return err;
-    }
-    return 0;
-}
-
 int
 tap_xen_open(struct tap **out, struct loop *loop, char *why, size_t n)
 {
@@ -266,15 +194,11 @@ tap_xen_open(struct tap **out, struct loop *loop, char *why, size_t n)
     xt->tap.loop = loop;
     err = open_grants(xt, why, n);
     if (!err)
-        err = open_events(xt, why, n);
+        err = xen_ports_open(&xt->ports, &xt->tap, why, n);
     if (err) {
         tap_free(&xt->tap);
         return err;
     }
-    xt->watch.events = POLLIN;
-    xt->watch.ready = readable;
-    xt->watch.data = xt;
-    loop->ops->watch_start(loop, &xt->watch);
     *out = &xt->tap;
     return 0;
 }

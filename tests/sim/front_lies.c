@@ -339,6 +339,60 @@ sits_a_storm_out(void)
     teardown();
 }
 
+/* Whoever is asked for nothing is not heard, whatever it does; and as soon as
+ * it is asked, it is. */
+static void
+does_not_listen_when_it_asked_nothing(void)
+{
+    unsigned left = 100000;
+    uint64_t events;
+
+    setup(10);
+    answer(id(0), BLKIF_OP_READ, 0);
+    event();
+    CHECK(a.done && !b.done);
+    answer(id(1), BLKIF_OP_WRITE, 0);
+    event();
+    CHECK(b.done);
+    events = r.fronts.ops->counters(r.front)->events;
+    sim_after(r.sim, 0, storm, &left);
+    rig_run(&r, 200 * MS);
+    CHECK_EQ(left, 0);
+    CHECK_EQ(r.fronts.ops->counters(r.front)->events, events);
+    rig_start(&r, &a, BLK_READ, 0, 512);
+    rig_run(&r, 10 * MS);
+    CHECK_EQ(r.fronts.ops->counters(r.front)->events, events + 1);
+    CHECK(!a.done);
+    answer(id(2), BLKIF_OP_READ, 0);
+    event();
+    CHECK(a.done && !a.error);
+    CHECK_EQ(r.fatals, 0);
+    teardown();
+}
+
+/* An answer to nothing is found out when something is asked, and said to be
+ * what it is. */
+static void
+finds_out_later_what_it_did_meanwhile(void)
+{
+    setup(11);
+    second_id = id(1);
+    answer(id(0), BLKIF_OP_READ, 0);
+    answer(second_id, BLKIF_OP_WRITE, 0);
+    event();
+    CHECK(a.done && b.done);
+    answer(second_id, BLKIF_OP_READ, 0);
+    event();
+    CHECK_EQ(r.fatals, 0);
+    rig_start(&r, &a, BLK_READ, 0, 512);
+    rig_run(&r, 10 * MS);
+    CHECK_EQ(r.fatals, 1);
+    CHECK(strstr(r.why, "more answers than requests"));
+    CHECK(a.done);
+    CHECK_EQ(a.error, -EIO);
+    teardown();
+}
+
 /* Events of a connection that is over cost nothing: it stays in state 5, where
  * nothing can be asked of it. */
 static void
@@ -522,6 +576,8 @@ main(int argc, char **argv)
     TEST(writes_to_a_ring_that_was_given_up);
     TEST(hears_what_comes_while_it_goes_to_sleep);
     TEST(sits_a_storm_out);
+    TEST(does_not_listen_when_it_asked_nothing);
+    TEST(finds_out_later_what_it_did_meanwhile);
     TEST(does_not_listen_to_whom_it_left);
     TEST(refuses_nonsense_in_nodes);
     TEST(refuses_rings_that_make_no_sense);

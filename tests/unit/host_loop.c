@@ -169,6 +169,29 @@ next_alone_and_several(void)
 }
 
 static void
+last_comes_after_the_round(void)
+{
+    struct step l = STEP('l'), m = STEP('m'), f = STEP('f'), a = STEP('a');
+
+    setup();
+    f.then = &m.task;
+    f.stage = STAGE_LAST;
+    loop_defer(&loop, &l.task, STAGE_LAST);
+    loop_defer(&loop, &f.task, STAGE_FLUSH);
+    loop_defer(&loop, &a.task, STAGE_CHAIN);
+    CHECK(!loop_round(&loop));
+    CHECK_STR(trace, "af");
+    loop_last(&loop);
+    CHECK_STR(trace, "aflm");
+    loop_last(&loop);
+    CHECK_STR(trace, "aflm");
+    loop_defer(&loop, &l.task, STAGE_LAST);
+    loop_undefer(&loop, &l.task, STAGE_LAST);
+    loop_last(&loop);
+    CHECK_STR(trace, "aflm");
+}
+
+static void
 undefer_anywhere(void)
 {
     struct step a = STEP('a'), b = STEP('b'), c = STEP('c'), d = STEP('d');
@@ -237,6 +260,7 @@ main(int argc, char **argv)
     TEST(a_flush_that_wants_itself_does_not_hold_the_round);
     TEST(next_waits_for_the_next_round);
     TEST(next_alone_and_several);
+    TEST(last_comes_after_the_round);
     TEST(undefer_anywhere);
     TEST(undefer_of_next_in_its_round);
     TEST(undefer_of_a_flush_by_a_flush);

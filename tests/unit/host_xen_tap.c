@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * host_xen_tap.c: what the Xen tap asks of libxengnttab and libxenevtchn,
- * which this program replaces: a socket pair is the event channel device.
+ * host_xen_tap.c: what the Xen tap and the gate beside it ask of libxengnttab
+ * and libxenevtchn, which this program replaces: a socket pair is the event
+ * channel device.
  */
 #include "config.h"
 
@@ -135,6 +136,55 @@ xenevtchn_notify(xenevtchn_handle *xce, evtchn_port_t port)
 {
     (void)xce;
     notified = port;
+    return 0;
+}
+
+static evtchn_port_t next_port;
+
+xenevtchn_port_or_error_t
+xenevtchn_bind_unbound_port(xenevtchn_handle *xce, uint32_t domid)
+{
+    (void)xce;
+    CHECK_EQ(domid, 7);
+    return failing() ? -1 : (int)next_port;
+}
+
+static char shared[2][4096];
+static int unshared;
+
+xengntshr_handle *
+xengntshr_open(struct xentoollog_logger *log, unsigned flags)
+{
+    (void)log;
+    (void)flags;
+    return failing() ? NULL : (xengntshr_handle *)(void *)handle;
+}
+
+int
+xengntshr_close(xengntshr_handle *xgs)
+{
+    (void)xgs;
+    return 0;
+}
+
+void *
+xengntshr_share_pages(xengntshr_handle *xgs, uint32_t domid, int count,
+                      uint32_t *refs, int writable)
+{
+    (void)xgs;
+    CHECK_EQ(domid, 7);
+    CHECK_EQ(writable, 1);
+    for (int i = 0; i < count; i++)
+        refs[i] = 50 + (uint32_t)i;
+    return failing() ? NULL : shared;
+}
+
+int
+xengntshr_unshare(xengntshr_handle *xgs, void *start, uint32_t count)
+{
+    (void)xgs;
+    CHECK(start == shared);
+    unshared += (int)count;
     return 0;
 }
 
@@ -278,6 +328,14 @@ ports(void)
     teardown();
 }
 
+/* What is queued is done, and nothing is waited for. */
+static void
+one_round(void)
+{
+    loop->ops->stop(loop);
+    loop->ops->run(loop);
+}
+
 static void
 many_ports_in_one_read_and_write(void)
 {
@@ -293,14 +351,156 @@ many_ports_in_one_read_and_write(void)
     CHECK_EQ(write(device[0], p, 4), 4);
     loop->ops->run(loop);
     CHECK_EQ(seen_n, 1025);
-    /* The kernel takes a page of ports at a time. */
+    /* The kernel takes a page of ports at a time; the rest, and all of a few,
+     * when the round ends. */
     tap->ops->unmask(tap, p, 1500);
+    one_round();
     CHECK_EQ(read(device[0], got, sizeof got), 1024 * 4);
     CHECK(!memcmp(got, p, 1024 * 4));
     CHECK_EQ(read(device[0], got, sizeof got), 476 * 4);
     CHECK(!memcmp(got, p + 1024, 476 * 4));
     tap->ops->unmask(tap, p, 0);
+    one_round();
     CHECK_EQ(recv(device[0], got, sizeof got, MSG_DONTWAIT), -1);
+    teardown();
+}
+
+static int
+written(uint32_t *got, size_t n)
+{
+    return (int)recv(device[0], got, n * sizeof *got, MSG_DONTWAIT);
+}
+
+/* With what came before it in the round, and once. */
+static void
+unmasked_when_the_round_ends(void)
+{
+    uint32_t p[3] = { 5, 9, 6 }, got[8];
+
+    setup();
+    tap->ops->unmask(tap, p, 2);
+    tap->ops->unmask(tap, p + 2, 1);
+    CHECK_EQ(written(got, 8), -1);
+    one_round();
+    CHECK_EQ(written(got, 8), 3 * 4);
+    CHECK(!memcmp(got, p, sizeof p));
+    one_round();
+    CHECK_EQ(written(got, 8), -1);
+    teardown();
+}
+
+/* ---- the gate ------------------------------------------------------------ */
+
+static struct gate *gate;
+static unsigned heard[3];
+
+static void
+gate_fired(struct gate_port *p)
+{
+    ++*(unsigned *)p->data;
+    gate->ops->unmask(gate, p);
+    loop->ops->stop(loop);
+}
+
+static struct gate_port gate_port[3];
+
+static void
+gate_setup(void)
+{
+    char why[200] = "";
+
+    setup();
+    REQUIRE(!gate_xen_open(&gate, tap, why, sizeof why));
+    for (unsigned i = 0; i < 3; i++) {
+        heard[i] = 0;
+        gate_port[i] =
+            (struct gate_port){ .fired = gate_fired, .data = &heard[i] };
+        next_port = 40 + 1000 * i;
+        REQUIRE(!gate->ops->open(gate, 7, &gate_port[i]));
+        CHECK_EQ(gate_port[i].number, next_port);
+    }
+}
+
+static void
+gate_teardown(void)
+{
+    gate->ops->free(gate);
+    teardown();
+}
+
+/* Each hears of its own, and one call unmasks those of both. */
+static void
+a_gate_shares_the_ports_of_the_tap(void)
+{
+    uint32_t fire[5] = { 3, 1040, 2040, 4, 70000 }, p = 8, got[8];
+
+    gate_setup();
+    CHECK_EQ(write(device[0], fire, sizeof fire), (int)sizeof fire);
+    loop->ops->run(loop);
+    CHECK_EQ(heard[0], 0);
+    CHECK_EQ(heard[1], 1);
+    CHECK_EQ(heard[2], 1);
+    CHECK_EQ(seen_n, 3);
+    CHECK(seen[0] == 3 && seen[1] == 4 && seen[2] == 70000);
+    CHECK_EQ(written(got, 8), 2 * 4);
+    CHECK(got[0] == 1040 && got[1] == 2040);
+    tap->ops->unmask(tap, &p, 1);
+    gate->ops->unmask(gate, &gate_port[0]);
+    one_round();
+    CHECK_EQ(written(got, 8), 2 * 4);
+    CHECK(got[0] == 8 && got[1] == 40);
+    gate->ops->notify(gate, &gate_port[2]);
+    CHECK_EQ(notified, 2040);
+    gate_teardown();
+}
+
+/* Also by whom an event before it was for, in the same read. */
+static void
+close_the_other(struct gate_port *p)
+{
+    ++*(unsigned *)p->data;
+    gate->ops->close(gate, &gate_port[1]);
+    loop->ops->stop(loop);
+}
+
+static void
+a_closed_port_is_not_heard(void)
+{
+    uint32_t fire[2] = { 40, 1040 };
+
+    gate_setup();
+    gate_port[0].fired = close_the_other;
+    CHECK_EQ(write(device[0], fire, sizeof fire), (int)sizeof fire);
+    loop->ops->run(loop);
+    CHECK_EQ(heard[0], 1);
+    CHECK_EQ(heard[1], 0);
+    CHECK_EQ(unbound, 1040);
+    CHECK_EQ(seen_n, 1); /* the tap has no such port, and knows it */
+    gate_teardown();
+}
+
+static void
+pages_and_ports_that_cannot_be_had(void)
+{
+    struct gate_port p = { .fired = gate_fired };
+    char why[200] = "";
+    uint32_t refs[2];
+    void *addr;
+
+    gate_setup();
+    CHECK_EQ(gate->ops->grant(gate, 7, 2, refs, &addr, why, sizeof why), 0);
+    CHECK(addr == shared);
+    CHECK_EQ(refs[1], 51);
+    gate->ops->ungrant(gate, addr, 2);
+    CHECK_EQ(unshared, 2);
+    fail_errno = ENOSPC;
+    CHECK_EQ(gate->ops->open(gate, 7, &p), -ENOSPC);
+    fail_errno = 0;
+    gate->ops->free(gate);
+    fail_errno = ENOENT;
+    CHECK_EQ(gate_xen_open(&gate, tap, why, sizeof why), -ENOENT);
+    CHECK(strstr(why, "/dev/xen/gntalloc"));
+    fail_errno = 0;
     teardown();
 }
 
@@ -340,6 +540,10 @@ main(int argc, char **argv)
     TEST(mapping);
     TEST(ports);
     TEST(many_ports_in_one_read_and_write);
+    TEST(unmasked_when_the_round_ends);
+    TEST(a_gate_shares_the_ports_of_the_tap);
+    TEST(a_closed_port_is_not_heard);
+    TEST(pages_and_ports_that_cannot_be_had);
     TEST(the_device_fails);
     TEST(not_on_xen);
     return test_end();
