@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -517,6 +518,35 @@ the_device_fails(void)
     teardown();
 }
 
+static unsigned complaints;
+
+static void
+heard_line(void *data, enum blk_level level, const char *line)
+{
+    (void)data;
+    complaints += level == BLK_ERR && strstr(line, "cannot unmask") != NULL;
+}
+
+/* It is said once, and nobody waits for it. */
+static void
+the_device_takes_no_ports(void)
+{
+    uint32_t p[2] = { 5, 9 };
+
+    setup();
+    complaints = 0;
+    signal(SIGPIPE, SIG_IGN);
+    log_tap(heard_line, NULL);
+    close(device[0]);
+    device[0] = -1;
+    tap->ops->unmask(tap, p, 2);
+    one_round();
+    one_round();
+    CHECK_EQ(complaints, 1);
+    log_tap(NULL, NULL);
+    teardown();
+}
+
 static void
 not_on_xen(void)
 {
@@ -545,6 +575,7 @@ main(int argc, char **argv)
     TEST(a_closed_port_is_not_heard);
     TEST(pages_and_ports_that_cannot_be_had);
     TEST(the_device_fails);
+    TEST(the_device_takes_no_ports);
     TEST(not_on_xen);
     return test_end();
 }
